@@ -1,0 +1,92 @@
+"""What the service can be told, with its defaults. Reading it from files is :mod:`monitor.config.load`."""
+
+from pathlib import Path
+
+from msgspec import Struct, field
+
+
+class Observe(Struct, frozen=True):
+    """Stream opens that no rule names."""
+
+    path: str
+    """A glob over whole paths: ``*`` within one component, ``**`` across components, e.g. ``/etc/**``."""
+    container: str = "any"
+    """``any`` (containers only), ``none`` (host only) or ``all``."""
+    access: str = "any"
+    """``read``, ``write`` or ``any``."""
+
+
+class RingSettings(Struct, frozen=True):
+    """Sizes of the two ring buffers: powers of two, whole pages."""
+
+    urgent_bytes: int = 4 << 20
+    bulk_bytes: int = 8 << 20
+
+
+class LimiterSettings(Struct, frozen=True):
+    """The per-cgroup token buckets in the kernel."""
+
+    bulk_per_s: int = 20_000
+    bulk_burst: int = 40_000
+    exec_per_s: int = 20_000
+    exec_burst: int = 40_000
+
+
+class EngineSettings(Struct, frozen=True):
+    """Bounds and constants of the engine."""
+
+    processes_max: int = 65_536
+    images_per_process_max: int = 4
+    exited_keep_s: float = 30.0
+    containers_max: int = 8_192
+    subjects_max: int = 16_384
+    contributions_max: int = 64
+    """Per subject."""
+    half_life_s: float = 1_800.0
+    inherit_share: float = 0.5
+    """Share of a lineage's risk that a child starts with."""
+    repeat_discount: float = 0.5
+    """The n-th repeat of a rule weighs ``discount ** n`` of the first."""
+    risk_alert_at: float = 80.0
+    suppress_s: float = 60.0
+    """Equal alerts (rule, subject, program, file) within this time are counted, not shown."""
+    suppress_max: int = 16_384
+    correlation_groups_max: int = 4_096
+    """Per correlation rule."""
+    correlation_events_max: int = 1_024
+    """Per group."""
+
+
+class StreamSettings(Struct, frozen=True):
+    """The event stream."""
+
+    group: str = "stockade"
+    history_events: int = 10_000
+    subscribers_max: int = 64
+    queue_events: int = 8_192
+    """Per subscriber; a slow one loses from its own queue and is told how many."""
+
+
+class Settings(Struct, frozen=True):
+    """Everything. Defaults < /etc/stockade/stockade.yml < STOCKADE_* < flags."""
+
+    mode: str = "audit"
+    """``audit`` or ``enforce``."""
+    run_dir: Path = Path("/run/stockade")
+    state_dir: Path = Path("/var/lib/stockade")
+    pin_dir: Path = Path("/run/stockade/bpf")
+    shipped_rules: bool = True
+    rules: tuple[Path, ...] = (Path("/etc/stockade/rules.d"),)
+    """Folders of your own rules; one that does not exist is an error unless it is this default."""
+    response: Path | None = None
+    """``response.yml``; default: /etc/stockade/response.yml if there, else the shipped one."""
+    observe: tuple[Observe, ...] = (
+        Observe(path="/etc/**", container="any", access="write"),
+        Observe(path="/etc/shadow*", container="any", access="read"),
+        Observe(path="/root/.ssh/**", container="any", access="read"),
+        Observe(path="/home/*/.ssh/**", container="any", access="read"),
+    )
+    rings: RingSettings = field(default_factory=RingSettings)
+    limiter: LimiterSettings = field(default_factory=LimiterSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)

@@ -1,0 +1,230 @@
+"""What happened, as immutable facts.
+
+Kernel records become these in :mod:`monitor.wire.decoder`; the start-up walk over
+``/proc`` and the cgroup tree (:mod:`monitor.host`) makes the same classes, so that
+the engine's tables have one way in. Every event but :class:`Tick` and
+:class:`LossReport` says which task of which cgroup it is about.
+
+Text comes from the kernel or from user memory and is hostile. Invalid UTF-8 is
+backslash-escaped (``\\xff``) by the decoder: never open such a path again.
+"""
+
+from msgspec import Struct
+
+from monitor.model.ids import CgroupId, ProcessKey, Tgid, Tid
+
+
+class Event(Struct, frozen=True, gc=False, tag=True):
+    """Anything the engine handles. ``ktime_ns`` is CLOCK_MONOTONIC; no wall time in here."""
+
+    ktime_ns: int
+
+
+class Tick(Event, frozen=True, gc=False):
+    """Time has passed and nothing else is said: tables expire by it. Recorded like any event."""
+
+
+class LossReport(Event, frozen=True, gc=False):
+    """The kernel side could not write records since the last report, or held them back."""
+
+    cpu: int
+    """CPU that lost them; -1 where the count is not kept per CPU."""
+    event_type: str
+    """Name of the record type, e.g. ``process_exec``."""
+    cgroup_id: CgroupId
+    count: int
+    reason: str
+    """``ring_full`` or ``limited`` (this cgroup's token bucket was empty)."""
+
+
+class TaskEvent(Event, frozen=True, gc=False):
+    """An event of one task."""
+
+    cpu: int
+    sequence: int
+    """Per CPU and ring, from 0; a gap is a loss."""
+    cgroup_id: CgroupId
+    tgid: Tgid
+    tid: Tid
+    start_boottime_ns: int
+    """Start of the thread group leader, nanoseconds of CLOCK_BOOTTIME."""
+    exec_id: int
+    """``task_struct.self_exec_id``: counts the programs this process has run; joins an event with its image."""
+    uid: int
+
+    @property
+    def key(self) -> ProcessKey:
+        """The process this happened in."""
+        return ProcessKey(self.tgid, self.start_boottime_ns)
+
+
+class ProcessFork(TaskEvent, frozen=True, gc=False):
+    """A process was created. The task fields are the child's, its cgroup too (clone3 may have put it elsewhere)."""
+
+    parent_tgid: Tgid
+    """The process that called fork, not the reaper that may be the child's parent."""
+    parent_start_boottime_ns: int
+    parent_exec_id: int
+
+
+class Namespaces(Struct, frozen=True, gc=False):
+    """Inode numbers of the task's namespaces, as ``/proc/PID/ns/*`` shows them; 0 is unknown."""
+
+    mnt: int = 0
+    pid: int = 0
+    net: int = 0
+    user: int = 0
+    uts: int = 0
+    ipc: int = 0
+    cgroup: int = 0
+
+
+class ProcessExec(TaskEvent, frozen=True, gc=False):
+    """A process runs a new program; past the point of no return. Also made for each process found at start-up."""
+
+    executable: str
+    """The file that the kernel maps and runs (of a script: its interpreter), as its mount namespace shows it."""
+    script: str
+    """Of a script: its name as given to execve (text from user memory, may be relative to ``cwd``); else empty."""
+    args: tuple[str, ...]
+    """argv of the new program; the first 4 KiB."""
+    args_truncated: bool
+    cwd: str
+    parent_tgid: Tgid
+    """The parent that the kernel shows now (``real_parent``); the one that forked is the engine's to know."""
+    parent_start_boottime_ns: int
+    gid: int
+    euid: int
+    egid: int
+    login_uid: int
+    """Audit login uid; 4294967295 when unset."""
+    session_id: int
+    tty: str
+    """Name of the controlling terminal (``pts0``); empty without one."""
+    cap_effective: int
+    cap_permitted: int
+    namespaces: Namespaces
+    namespace_tgid: int
+    """Process id in its own pid namespace."""
+    inode: int
+    device: int
+    """``st_dev`` of the executable as ``stat`` shows it (major and minor packed by ``os.makedev``)."""
+    link_count: int
+    is_32bit: bool = False
+    is_memfd: bool = False
+    """The executable is an anonymous file (memfd or shared memory that no directory names)."""
+    is_deleted: bool = False
+    """No directory names the executable any more."""
+    is_upper_layer: bool | None = None
+    """Written since the image (overlayfs upper layer); None where the kernel cannot tell."""
+    is_tmpfs: bool = False
+    is_foreign_namespace: bool = False
+    """The executable's mount is not of the task's mount namespace."""
+    is_path_truncated: bool = False
+    is_detached_mount: bool = False
+    from_proc: bool = False
+    """Found by the start-up walk: no rule judges it, it only fills the table."""
+
+
+class ProcessExecFailed(TaskEvent, frozen=True, gc=False):
+    """execve or execveat returned an error."""
+
+    path_claimed: str
+    """The name as user memory gave it: a claim. It may raise a score and never cause a response."""
+    errno: int
+    """Positive, e.g. 2 for ENOENT."""
+
+
+class ProcessExit(TaskEvent, frozen=True, gc=False):
+    """The last thread of a process is gone."""
+
+    exit_status: int
+    """0 to 255; 0 when a signal ended it."""
+    signal: int
+    """Signal that ended it, or 0."""
+
+
+class FileOpen(TaskEvent, frozen=True, gc=False):
+    """A task has opened a file; the kernel has granted it (or, with ``errno``, refused it)."""
+
+    path: str
+    """As the kernel resolved it (mount namespace of the file). With ``is_path_claimed``: as user memory gave it."""
+    is_write: bool
+    """Opened for writing (FMODE_WRITE), or truncated or created by this open."""
+    is_read: bool
+    is_created: bool
+    """This open made the file (FMODE_CREATED)."""
+    flags: int
+    """Open flags that the kernel keeps in ``f_flags``."""
+    fd: int
+    """The new descriptor; -1 when the open failed."""
+    errno: int
+    """Positive errno of a failed open, else 0."""
+    inode: int
+    device: int
+    file_mode: int
+    """``i_mode``: type and permission bits."""
+    link_count: int
+    is_path_claimed: bool = False
+    is_path_truncated: bool = False
+    is_foreign_namespace: bool = False
+    is_detached_mount: bool = False
+    is_upper_layer: bool | None = None
+
+
+class CgroupCreate(Event, frozen=True, gc=False):
+    """A cgroup directory of the tag's hierarchy appeared, or was found by the start-up walk."""
+
+    cgroup_id: CgroupId
+    path: str
+    """Below the root of the hierarchy, with a leading slash."""
+
+
+class CgroupRemove(Event, frozen=True, gc=False):
+    """A cgroup directory of the tag's hierarchy is gone."""
+
+    cgroup_id: CgroupId
+    path: str
+
+
+class CgroupAttach(Event, frozen=True, gc=False):
+    """A task was moved into a cgroup of the tag's hierarchy."""
+
+    cgroup_id: CgroupId
+    path: str
+    tgid: Tgid
+    start_boottime_ns: int
+
+
+class ContainerResolved(Event, frozen=True, gc=False):
+    """A runtime answered what a container is called (answers come back as events)."""
+
+    container_id: str
+    name: str
+    image_name: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class ServiceFailure(Event, frozen=True, gc=False):
+    """A part of the service failed and was counted (a rule raised, a sink broke); answered by one alert."""
+
+    part: str
+    text: str
+
+
+AnyEvent = (
+    Tick
+    | LossReport
+    | ProcessFork
+    | ProcessExec
+    | ProcessExecFailed
+    | ProcessExit
+    | FileOpen
+    | CgroupCreate
+    | CgroupRemove
+    | CgroupAttach
+    | ContainerResolved
+    | ServiceFailure
+)
+"""Every event there is: the recording's tagged union."""
+
