@@ -1,0 +1,243 @@
+"""What each class of event adds to its document; the common part is :mod:`monitor.sinks.ecs`.
+
+Pure. One function a class, found in one table.
+"""
+
+import errno as errno_names
+import stat
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from monitor.model.events import (
+    AnyEvent,
+    CgroupAttach,
+    CgroupCreate,
+    CgroupRemove,
+    ContainerResolved,
+    FileOpen,
+    LossReport,
+    ProcessExec,
+    ProcessExecFailed,
+    ProcessExit,
+    ProcessFork,
+    ServiceFailure,
+    Tick,
+)
+
+Document = dict[str, object]
+"""One event or alert, as JSON objects nest."""
+
+LOGIN_UID_UNSET: Final = 4_294_967_295
+"""``(uid_t) -1``: no login yet."""
+
+
+class Kind(NamedTuple):
+    """How ECS classes an event."""
+
+    action: str
+    categories: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+KINDS: Final[dict[type, Kind]] = {
+    ProcessExec: Kind("exec", ("process",), ("start",)),
+    ProcessExecFailed: Kind("exec-failed", ("process",), ("start",)),
+    ProcessFork: Kind("fork", ("process",), ("start",)),
+    ProcessExit: Kind("exit", ("process",), ("end",)),
+    FileOpen: Kind("open", ("file",), ("access",)),
+    CgroupCreate: Kind("cgroup-create", ("host",), ("creation",)),
+    CgroupRemove: Kind("cgroup-remove", ("host",), ("deletion",)),
+    CgroupAttach: Kind("cgroup-attach", ("host",), ("change",)),
+    ContainerResolved: Kind("container-resolved", ("host",), ("info",)),
+    LossReport: Kind("loss", ("host",), ("error",)),
+    ServiceFailure: Kind("service-failure", ("host",), ("error",)),
+    Tick: Kind("tick", ("host",), ("info",)),
+}
+
+
+def fill_event(event: AnyEvent, document: Document) -> None:
+    """Add what this class of event knows. ``document`` has ``event`` and ``stockade`` already."""
+    if fill := _FILLERS.get(type(event)):
+        fill(event, document)
+
+
+def nested(document: Document, name: str) -> Document:
+    """Return the object below ``name``, made when it is not there."""
+    found = document.setdefault(name, {})
+    assert isinstance(found, dict)
+    return found
+
+
+def _fill_outcome(document: Document, errno: int) -> None:
+    head = nested(document, "event")
+    head["outcome"] = "failure" if errno else "success"
+    if errno:
+        document["error"] = {"code": errno_names.errorcode.get(errno, str(errno))}
+
+
+def _fill_exec(event: ProcessExec, document: Document) -> None:
+    process = nested(document, "process")
+    process["args"] = list(event.args)
+    if event.args_truncated:
+        process["args_truncated"] = True
+    process["working_directory"] = event.cwd
+    process["vpid"] = event.namespace_tgid
+    process["session_leader"] = {"pid": event.session_id}
+    if event.script:
+        process["script"] = event.script
+    if event.tty:
+        process["tty"] = {"name": event.tty}
+    if flags := _list_exec_flags(event):
+        process["flags"] = flags
+    _fill_credentials(event, document)
+    own = nested(document, "stockade")
+    own["executable"] = {"inode": event.inode, "device": event.device, "link_count": event.link_count}
+    own["namespaces"] = {
+        name: number for name in event.namespaces.__struct_fields__ if (number := getattr(event.namespaces, name))
+    }
+    own["cap_effective"] = f"{event.cap_effective:#x}"
+    own["cap_permitted"] = f"{event.cap_permitted:#x}"
+    if event.from_proc:
+        own["from_proc"] = True
+    _fill_outcome(document, 0)
+
+
+def _list_exec_flags(event: ProcessExec) -> list[str]:
+    return [
+        name
+        for name, is_set in (
+            ("memfd", event.is_memfd),
+            ("deleted", event.is_deleted),
+            ("upper_layer", event.is_upper_layer),
+            ("tmpfs", event.is_tmpfs),
+            ("32bit", event.is_32bit),
+            ("foreign_namespace", event.is_foreign_namespace),
+            ("detached_mount", event.is_detached_mount),
+            ("path_truncated", event.is_path_truncated),
+        )
+        if is_set
+    ]
+
+
+def _fill_credentials(event: ProcessExec, document: Document) -> None:
+    user = nested(document, "user")
+    user["group"] = {"id": str(event.gid)}
+    if (event.euid, event.egid) != (event.uid, event.gid):
+        user["effective"] = {"id": str(event.euid), "group": {"id": str(event.egid)}}
+    if event.login_uid != LOGIN_UID_UNSET:
+        user["login"] = {"id": str(event.login_uid)}
+
+
+def _fill_exec_failed(event: ProcessExecFailed, document: Document) -> None:
+    document["file"] = {"path": event.path_claimed, "path_claimed": True}
+    _fill_outcome(document, event.errno)
+
+
+def _fill_exit(event: ProcessExit, document: Document) -> None:
+    process = nested(document, "process")
+    if event.signal:
+        process["exit_signal"] = event.signal
+    else:
+        process["exit_code"] = event.exit_status
+    _fill_outcome(document, 0)
+
+
+def _fill_fork(event: ProcessFork, document: Document) -> None:
+    nested(nested(document, "process"), "parent").setdefault("pid", event.parent_tgid)
+    _fill_outcome(document, 0)
+
+
+def _fill_open(event: FileOpen, document: Document) -> None:
+    file: Document = {"path": event.path}
+    if event.is_path_claimed:
+        file["path_claimed"] = True
+    else:
+        file |= {
+            "type": _FILE_TYPES.get(stat.S_IFMT(event.file_mode), "unknown"),
+            "mode": f"{stat.S_IMODE(event.file_mode):04o}",
+            "inode": str(event.inode),
+            "device": str(event.device),
+            "link_count": event.link_count,
+        }
+    file["access"] = [
+        name
+        for name, is_set in (("read", event.is_read), ("write", event.is_write), ("create", event.is_created))
+        if is_set
+    ]
+    if flags := [
+        name
+        for name, is_set in (
+            ("upper_layer", event.is_upper_layer),
+            ("foreign_namespace", event.is_foreign_namespace),
+            ("detached_mount", event.is_detached_mount),
+            ("path_truncated", event.is_path_truncated),
+        )
+        if is_set
+    ]:
+        file["flags"] = flags
+    document["file"] = file
+    own = nested(document, "stockade")
+    own["open_flags"] = event.flags
+    if event.fd >= 0:
+        own["fd"] = event.fd
+    nested(document, "event")["type"] = _list_open_types(event)
+    _fill_outcome(document, event.errno)
+
+
+def _list_open_types(event: FileOpen) -> list[str]:
+    if event.is_created:
+        return ["creation"]
+    return ["change"] if event.is_write else ["access"]
+
+
+def _fill_loss(event: LossReport, document: Document) -> None:
+    nested(document, "stockade")["lost"] = {
+        "cpu": event.cpu,
+        "event_type": event.event_type,
+        "cgroup_id": event.cgroup_id,
+        "count": event.count,
+        "reason": event.reason,
+    }
+
+
+def _fill_cgroup(event: CgroupCreate | CgroupRemove | CgroupAttach, document: Document) -> None:
+    own = nested(document, "stockade")
+    own["cgroup_id"] = event.cgroup_id
+    own["cgroup_path"] = event.path
+    if isinstance(event, CgroupAttach):
+        document["process"] = {"pid": event.tgid}
+
+
+def _fill_resolved(event: ContainerResolved, document: Document) -> None:
+    container = nested(document, "container")
+    container |= {"id": event.container_id, "name": event.name, "image": {"name": event.image_name}}
+
+
+def _fill_failure(event: ServiceFailure, document: Document) -> None:
+    document["message"] = event.text
+    nested(document, "stockade")["part"] = event.part
+
+
+_FILE_TYPES: Final = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}
+
+_FILLERS: Final[dict[type, Callable[..., None]]] = {
+    ProcessExec: _fill_exec,
+    ProcessExecFailed: _fill_exec_failed,
+    ProcessFork: _fill_fork,
+    ProcessExit: _fill_exit,
+    FileOpen: _fill_open,
+    CgroupCreate: _fill_cgroup,
+    CgroupRemove: _fill_cgroup,
+    CgroupAttach: _fill_cgroup,
+    ContainerResolved: _fill_resolved,
+    LossReport: _fill_loss,
+    ServiceFailure: _fill_failure,
+}
