@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Keeps every wire type in BTF, where scripts/gen_layout.py reads them: clang drops
+ * a struct that is reached only through a local pointer. Never loaded.
+ */
+#include "kernel_types.bpf.h"
+#include "events.h"
+#include "policy.h"
+
+struct process_fork_event anchor_process_fork;
+struct process_exec_event anchor_process_exec;
+struct process_exec_failed_event anchor_process_exec_failed;
+struct process_exit_event anchor_process_exit;
+struct file_open_event anchor_file_open;
+struct cgroup_event anchor_cgroup;
+struct task_facts anchor_task_facts;
+struct loss_key anchor_loss_key;
+struct bucket anchor_bucket;
+struct bucket_key anchor_bucket_key;
+enum event_type anchor_event_type;
+enum file_flag anchor_file_flag;
+enum exec_flag anchor_exec_flag;
+enum open_access anchor_open_access;
+enum loss_reason anchor_loss_reason;
+enum bucket_kind anchor_bucket_kind;
+enum cgroup_tag anchor_cgroup_tag;
+enum open_interest anchor_open_interest;

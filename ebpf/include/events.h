@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * THE wire contract: what a record in a ring looks like. The only hand-written
+ * layout; abi_anchor.bpf.c keeps these types in BTF, scripts/gen_layout.py
+ * writes monitor/wire/_layout.py from there.
+ *
+ * A record is a fixed part and, behind it, its strings. Every field is of fixed
+ * width, naturally aligned, padding is spelled out and written.
+ */
+#ifndef STOCKADE_EVENTS_H
+#define STOCKADE_EVENTS_H
+
+/* Bytes behind the fixed part; neither is NUL terminated. */
+struct wire_string {
+	__u16 offset; /* from the start of the record */
+	__u16 length;
+};
+
+enum event_type {
+	EVENT_PROCESS_FORK = 1,
+	EVENT_PROCESS_EXEC = 2,
+	EVENT_PROCESS_EXEC_FAILED = 3,
+	EVENT_PROCESS_EXIT = 4,
+	EVENT_CGROUP_CREATE = 5,
+	EVENT_CGROUP_REMOVE = 6,
+	EVENT_CGROUP_ATTACH = 7,
+	EVENT_FILE_OPEN = 8,
+	EVENT_TYPE_COUNT = 9,
+};
+
+/* About the file that an exec or an open resolved to, and the walk of its path. */
+enum file_flag {
+	FILE_PATH_TRUNCATED = 1 << 0,	 /* the head of the path is missing */
+	FILE_FOREIGN_NAMESPACE = 1 << 1, /* its mount is not of the task's mount namespace */
+	FILE_DETACHED_MOUNT = 1 << 2,	 /* its mount is of no namespace */
+	FILE_MEMFD = 1 << 3,		 /* anonymous shared memory */
+	FILE_DELETED = 1 << 4,		 /* no directory names it */
+	FILE_TMPFS = 1 << 5,
+	FILE_UPPER_LAYER = 1 << 6,   /* overlayfs: written since the image */
+	FILE_UPPER_UNKNOWN = 1 << 7, /* this kernel's overlay types are not to be had */
+	FILE_PATH_CLAIMED = 1 << 8,  /* text from user memory, not resolved */
+};
+
+enum exec_flag {
+	EXEC_ARGS_TRUNCATED = 1 << 0,
+	EXEC_ARGS_UNREADABLE = 1 << 1,
+	EXEC_32BIT = 1 << 2,
+	EXEC_SCRIPT = 1 << 3, /* `script` names what `executable` interprets */
+};
+
+enum open_access {
+	OPEN_READ = 1 << 0,
+	OPEN_WRITE = 1 << 1,
+	OPEN_CREATED = 1 << 2,
+};
+
+enum loss_reason {
+	LOSS_RING_FULL = 0,
+	LOSS_LIMITED = 1, /* this cgroup's token bucket was empty */
+	LOSS_NO_SLOT = 2, /* no scratch memory was free */
+};
+
+/* Whose record it is. Of a fork: the child's. */
+struct event_header {
+	__u16 type; /* enum event_type */
+	__u16 reserved;
+	__u32 length; /* of the whole record */
+	__u32 cpu;
+	__u32 tid;
+	__u64 sequence; /* per CPU and ring; a gap is a loss */
+	__u64 ktime_ns;
+	__u64 cgroup_id;	 /* in the hierarchy that carries the tag */
+	__u64 start_boottime_ns; /* of the thread group leader */
+	__u64 exec_id;		 /* task_struct.self_exec_id */
+	__u32 tgid;
+	__u32 uid;
+};
+
+struct process_fork_event {
+	struct event_header header;
+	__u64 parent_start_boottime_ns;
+	__u64 parent_exec_id;
+	__u32 parent_tgid; /* who called fork */
+	__u32 padding;
+};
+
+struct process_exec_event {
+	struct event_header header;
+	__u64 parent_start_boottime_ns; /* real_parent */
+	__u64 cap_effective;
+	__u64 cap_permitted;
+	__u64 inode;
+	__u64 device; /* new_encode_dev, as stat(2) shows it */
+	__u32 parent_tgid;
+	__u32 link_count;
+	__u32 gid;
+	__u32 euid;
+	__u32 egid;
+	__u32 login_uid;
+	__u32 session_id;
+	__u32 namespace_tgid;
+	__u32 mnt_ns;
+	__u32 pid_ns;
+	__u32 net_ns;
+	__u32 user_ns;
+	__u32 uts_ns;
+	__u32 ipc_ns;
+	__u32 cgroup_ns;
+	__u32 file_flags; /* enum file_flag */
+	__u32 exec_flags; /* enum exec_flag */
+	struct wire_string executable;
+	struct wire_string script;
+	struct wire_string args; /* NUL separated */
+	struct wire_string cwd;
+	struct wire_string tty;
+};
+
+struct process_exec_failed_event {
+	struct event_header header;
+	__u32 errno_value;	 /* positive */
+	struct wire_string path; /* claimed */
+};
+
+struct process_exit_event {
+	struct event_header header;
+	__u32 exit_code; /* as wait(2) encodes it */
+	__u32 padding;
+};
+
+struct file_open_event {
+	struct event_header header;
+	__u64 inode;
+	__u64 device;
+	__u32 open_flags; /* f_flags */
+	__u32 access;	  /* enum open_access */
+	__u32 file_flags; /* enum file_flag */
+	__u32 file_mode;  /* i_mode */
+	__u32 link_count;
+	__s32 result; /* the descriptor, or a negative errno */
+	__u32 padding;
+	struct wire_string path;
+};
+
+/* create, remove: the task is the one that did it. attach: the task that was moved. */
+struct cgroup_event {
+	struct event_header header;
+	__u64 subject_cgroup_id; /* the cgroup that this is about */
+	__u32 level;
+	struct wire_string path;
+};
+
+/* One task at start-up, from the task iterator: exact keys for the walk over /proc. */
+struct task_facts {
+	__u64 start_boottime_ns;
+	__u64 exec_id;
+	__u64 cgroup_id;
+	__u64 parent_start_boottime_ns;
+	__u32 tgid;
+	__u32 parent_tgid;
+};
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * One path walk: from a struct path to the text that its mount namespace shows,
+ * across mounts, up to PATH_BYTES_MAX bytes. The text ends at
+ * slot->path[PATH_BYTES_MAX] and begins at slot->cursor. Longer paths lose their
+ * head and are marked.
+ *
+ * Reads are probe reads: the walk runs from every program type, and in
+ * bpf_loop(), so that its depth costs the verifier nothing.
+ */
+#ifndef STOCKADE_PATH_BPF_H
+#define STOCKADE_PATH_BPF_H
+
+#include "emit.bpf.h"
+
+#define PATH_DEPTH_MAX 2100 /* 4,096 bytes hold at most 2,048 components; the rest are mounts */
+#define NAME_BYTES_MAX 255
+
+#define TMPFS_MAGIC 0x01021994
+#define HUGETLBFS_MAGIC 0x958458f6
+#define OVERLAYFS_MAGIC 0x794c7630
+#define MNT_INTERNAL 0x4000
+
+struct path_walk {
+	struct slot *slot;
+	struct dentry *dentry;
+	struct dentry *mount_root;
+	struct mount *mount;
+};
+
+static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
+{
+	return (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
+}
+
+/* False when the name does not fit any more. */
+static __always_inline bool path_prepend(struct slot *slot, const unsigned char *name, u32 length)
+{
+	u32 cursor = slot->cursor;
+
+	if (length > NAME_BYTES_MAX || cursor < length + 1 || cursor > PATH_BYTES_MAX) {
+		slot->path_flags |= FILE_PATH_TRUNCATED;
+		return false;
+	}
+	cursor -= length;
+	asm volatile("" : "+r"(cursor));
+	asm volatile("" : "+r"(length));
+	bpf_probe_read_kernel(&slot->path[cursor & (SLOT_PATH_BYTES - 1)], length & NAME_BYTES_MAX, name);
+	cursor -= 1;
+	asm volatile("" : "+r"(cursor));
+	slot->path[cursor & (SLOT_PATH_BYTES - 1)] = '/';
+	slot->cursor = cursor;
+	return true;
+}
+
+static long path_step(u32 index, struct path_walk *walk)
+{
+	struct dentry *dentry = walk->dentry, *parent;
+	struct mount *mount = walk->mount, *above;
+	struct qstr name;
+
+	if (dentry == walk->mount_root) {
+		above = BPF_CORE_READ(mount, mnt_parent);
+		if (above == mount || !above)
+			return 1;
+		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->mount_root = BPF_CORE_READ(above, mnt.mnt_root);
+		walk->mount = above;
+		return 0;
+	}
+	parent = BPF_CORE_READ(dentry, d_parent);
+	name.name = BPF_CORE_READ(dentry, d_name.name);
+	name.len = BPF_CORE_READ(dentry, d_name.len);
+	if (parent == dentry) {
+		/* A root that is no mount's: an anonymous file (memfd, pipe) or a tree cut loose. */
+		path_prepend(walk->slot, name.name, name.len);
+		return 1;
+	}
+	if (!path_prepend(walk->slot, name.name, name.len))
+		return 1;
+	walk->dentry = parent;
+	return 0;
+}
+
+/* Flags of the mount: in the task's namespace, in another one, in none. */
+static __always_inline u32 mount_flags(struct mount *mount, struct task_struct *task)
+{
+	struct mnt_namespace *namespace = BPF_CORE_READ(mount, mnt_ns);
+
+	/* The kernel's own mounts hold an error pointer there. */
+	if (!namespace || (u64) namespace >= (u64)-4095)
+		return FILE_DETACHED_MOUNT;
+	return namespace == task->nsproxy->mnt_ns ? 0 : FILE_FOREIGN_NAMESPACE;
+}
+
+/* Walk a path into slot->path; slot->path_flags says what was special. */
+static __always_inline void path_resolve(struct slot *slot, struct vfsmount *vfsmount, struct dentry *dentry,
+					 struct task_struct *task)
+{
+	struct path_walk walk = { .slot = slot, .dentry = dentry, .mount = mount_of(vfsmount) };
+
+	walk.mount_root = BPF_CORE_READ(vfsmount, mnt_root);
+	slot->cursor = PATH_BYTES_MAX;
+	slot->path_flags = mount_flags(walk.mount, task);
+	bpf_loop(PATH_DEPTH_MAX, path_step, &walk, 0);
+	if (slot->cursor == PATH_BYTES_MAX) {
+		slot->cursor = PATH_BYTES_MAX - 1;
+		slot->path[PATH_BYTES_MAX - 1] = '/';
+	}
+}
+
+/* Append the walked path to the record. */
+static __always_inline void record_append_path(struct slot *slot, struct wire_string *string)
+{
+	u32 cursor = slot->cursor;
+
+	asm volatile("" : "+r"(cursor));
+	cursor &= SLOT_PATH_BYTES - 1;
+	record_append(slot, string, &slot->path[cursor], PATH_BYTES_MAX - cursor);
+}
+
+/* Overlayfs keeps in its inode the upper dentry of what was written since the image. */
+static __always_inline u32 upper_layer_flags(struct inode *inode)
+{
+	void *overlay;
+
+	if (!bpf_core_type_exists(struct ovl_inode))
+		return FILE_UPPER_UNKNOWN;
+	overlay = (void *)inode - bpf_core_field_offset(struct ovl_inode, vfs_inode);
+	return BPF_CORE_READ((struct ovl_inode *)overlay, __upperdentry) ? FILE_UPPER_LAYER : 0;
+}
+
+/* What kind of file an inode, reached through this mount and dentry, is. */
+static __always_inline u32 file_kind_flags(struct vfsmount *vfsmount, struct dentry *dentry, struct inode *inode)
+{
+	unsigned long magic = BPF_CORE_READ(inode, i_sb, s_magic);
+	bool is_shared_memory = magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC;
+	u32 flags = 0;
+
+	if (is_shared_memory)
+		flags |= FILE_TMPFS;
+	if (is_shared_memory && (BPF_CORE_READ(vfsmount, mnt_flags) & MNT_INTERNAL))
+		flags |= FILE_MEMFD;
+	else if (!BPF_CORE_READ(inode, __i_nlink) || !BPF_CORE_READ(dentry, d_hash.pprev))
+		flags |= FILE_DELETED;
+	if (magic == OVERLAYFS_MAGIC)
+		flags |= upper_layer_flags(inode);
+	return flags;
+}
+
+#endif
