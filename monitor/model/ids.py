@@ -23,6 +23,19 @@ class ProcessKey(NamedTuple):
     start_boottime_ns: int
 
 
+class TaskFacts(NamedTuple):
+    """What the kernel's task iterator tells exactly and ``/proc`` does not (it has start times in 10 ms ticks)."""
+
+    tgid: Tgid
+    start_boottime_ns: int
+    exec_id: int
+    """``task_struct.self_exec_id``."""
+    cgroup_id: CgroupId
+    parent_tgid: Tgid
+    """Thread group of ``real_parent``; 0 for the first process and the kernel's thread parent."""
+    parent_start_boottime_ns: int
+
+
 def build_entity_id(boot_id: str, key: ProcessKey, exec_id: int) -> str:
     """Name one program in one life of one process, on one boot of one host (JSON ``process.entity_id``).
 
