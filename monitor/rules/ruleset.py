@@ -1,0 +1,114 @@
+"""The compiled rules as the engine sees them: what to evaluate for an event, and what the sensors must deliver.
+
+Built by :mod:`monitor.rules.binding`; evaluated by the engine, which owns all
+state (scores, correlation windows). Nothing in here changes after it is built.
+"""
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+
+from msgspec import Struct
+
+from monitor.model.events import Event
+from monitor.model.interest import OpenPattern
+from monitor.model.process import Context
+from monitor.model.rule import Location, Rule
+
+Predicate = Callable[[Context], bool]
+"""Whether a context fulfils a condition. Pure; may raise only by a defect (the engine then disables the rule)."""
+
+Getter = Callable[[Context], Hashable]
+"""Value of one field in a context: text, number, boolean or a tuple of texts; None when the event has no such value."""
+
+
+class RuleWarning(Struct, frozen=True):
+    """Something that works but will surprise: shown by ``rules check``."""
+
+    location: Location
+    message: str
+
+
+class CompiledRule(Struct, frozen=True):
+    """A rule and its closure."""
+
+    rule: Rule
+    matches: Predicate
+
+
+class CompiledCorrelation(Struct, frozen=True):
+    """What the engine's correlation tables need to know of one correlation rule."""
+
+    rule: Rule
+    kind: str
+    """``event_count value_count temporal temporal_ordered``."""
+    base_rule_ids: tuple[str, ...]
+    """In the order of the file: the order that ``temporal_ordered`` asks for. May name other correlations."""
+    group_by: tuple[tuple[Getter, ...], ...]
+    """For each base rule (same order) the getters of the group's key, aliases resolved; empty tuples: one group."""
+    timespan_ns: int
+    operator: str
+    """``gte gt lte lt eq neq``: compares what was counted with ``count``.
+
+    Counted are events, distinct values, or distinct base rules, by ``kind``.
+    """
+    count: float
+    value_of: Getter | None = None
+    """``value_count``: the value whose distinct ones are counted."""
+    is_met: Callable[[Collection[str]], bool] | None = None
+    """``temporal`` and ``temporal_ordered`` with a boolean condition: do these base rules, seen in the window, fulfil it?
+
+    None: ``operator`` and ``count`` on the number of distinct base rules seen.
+    """
+
+
+class EventIndex(Struct, frozen=True):
+    """The rules of one event class, by the last path component that they require."""
+
+    by_name: Mapping[str, tuple[CompiledRule, ...]]
+    """Folded last path component (of the program or the opened file) -> all rules that could match, in file order."""
+    otherwise: tuple[CompiledRule, ...]
+    """Rules for every other name."""
+    name_of: Callable[[Context], str]
+
+
+_NONE: tuple[CompiledRule, ...] = ()
+
+
+class RuleSet:
+    """All rules of one load.
+
+    ``enabled`` are the rules with a predicate; a rule without a sensor is in
+    ``rules`` only, with its ``inactive_reason``.
+    """
+
+    __slots__ = ("_index", "correlations", "enabled", "needed_events", "open_patterns", "rules", "warnings")
+
+    def __init__(
+        self,
+        rules: tuple[Rule, ...] = (),
+        *,
+        enabled: tuple[CompiledRule, ...] = (),
+        correlations: tuple[CompiledCorrelation, ...] = (),
+        open_patterns: tuple[OpenPattern, ...] = (),
+        needed_events: frozenset[str] = frozenset(),
+        warnings: tuple[RuleWarning, ...] = (),
+        index: Mapping[type[Event], EventIndex] | None = None,
+    ) -> None:
+        self.rules = rules
+        """Every rule that was loaded, inactive ones and correlations too, in file order."""
+        self.enabled = enabled
+        """Rules that can match a single event, in file order."""
+        self.correlations = correlations
+        """Active correlation rules; one that refers to another comes after it."""
+        self.open_patterns = open_patterns
+        """Which file opens the kernel must let through."""
+        self.needed_events = needed_events
+        """Names of the event classes that enabled rules need, e.g. ``ProcessExec``."""
+        self.warnings = warnings
+        self._index = dict(index or {})
+
+    def candidates(self, context: Context) -> Sequence[CompiledRule]:
+        """The rules that could match; whoever calls evaluates all of them."""
+        index = self._index.get(type(context.event))
+        if index is None:
+            return _NONE
+        return index.by_name.get(index.name_of(context), index.otherwise)
