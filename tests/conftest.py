@@ -1,0 +1,57 @@
+"""Options of the whole test run, and the rule about tests that cannot run.
+
+A test marked ``kernel`` or ``containers`` needs root and more. Without them it is skipped, with the
+reason; with ``STOCKADE_KERNEL_TESTS=1`` (CI) not being able to run is a failure, so that a job that
+tested nothing cannot be green.
+"""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+from tests.support.oci import find_runtimes
+from tests.support.prerequisites import find_obstacle
+from tests.support.sandbox import find_modes
+
+MUST_RUN = os.environ.get("STOCKADE_KERNEL_TESTS") == "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests with large counts too")
+
+
+def pytest_report_header() -> list[str]:
+    modes, runtimes = ", ".join(find_modes()) or "none", ", ".join(find_runtimes()) or "none"
+    rule = (
+        "must run" if MUST_RUN else "are skipped where they cannot run (STOCKADE_KERNEL_TESTS=1 makes that a failure)"
+    )
+    return [f"cgroup modes here: {modes}; container runtimes: {runtimes}", f"kernel and container tests {rule}"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+def _is_bound(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("kernel", "containers"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in ("kernel", "containers"):
+        if item.get_closest_marker(name) and (reason := find_obstacle(name)):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if MUST_RUN and report.skipped and _is_bound(item) and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: cannot run here, and STOCKADE_KERNEL_TESTS=1 says it must: {reason}"
+    return report
