@@ -1,1 +1,1 @@
-""""""
+"""What records look like, and recordings of them."""

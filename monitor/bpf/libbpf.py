@@ -1,0 +1,333 @@
+"""libbpf through ctypes: one object file, its maps, globals, programs and links.
+
+The only module that knows libbpf. Names in, bytes out; what the bytes mean is
+:mod:`monitor.wire` and the callers. Errors are :class:`LibbpfError` with the
+kernel's or libbpf's own words.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+from typing import Final
+
+_KIND_DATASEC: Final = 15
+_LOG_LINES_MAX: Final = 30
+_BPF_ANY: Final = 0
+
+_PrintFunction = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+
+
+class LibbpfError(OSError):
+    """A call into libbpf failed; ``log`` holds what libbpf and the verifier said."""
+
+    def __init__(self, number: int, what: str, log: str = "") -> None:
+        super().__init__(number, f"{what}: {os.strerror(number)}")
+        self.log = log
+
+
+class _BtfType(ctypes.Structure):
+    _fields_ = (("name_off", c_uint32), ("info", c_uint32), ("size", c_uint32))
+
+
+class _BtfSectionVariable(ctypes.Structure):
+    _fields_ = (("type", c_uint32), ("offset", c_uint32), ("size", c_uint32))
+
+
+_SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
+    # name: (result, arguments...)
+    "libbpf_set_print": (c_void_p, c_void_p),
+    "libbpf_version_string": (c_char_p,),
+    "libbpf_num_possible_cpus": (c_int,),
+    "bpf_object__open_file": (c_void_p, c_char_p, c_void_p),
+    "bpf_object__load": (c_int, c_void_p),
+    "bpf_object__close": (None, c_void_p),
+    "bpf_object__find_map_by_name": (c_void_p, c_void_p, c_char_p),
+    "bpf_object__find_program_by_name": (c_void_p, c_void_p, c_char_p),
+    "bpf_object__next_program": (c_void_p, c_void_p, c_void_p),
+    "bpf_object__btf": (c_void_p, c_void_p),
+    "bpf_program__name": (c_char_p, c_void_p),
+    "bpf_program__section_name": (c_char_p, c_void_p),
+    "bpf_program__set_autoload": (c_int, c_void_p, c_bool),
+    "bpf_program__fd": (c_int, c_void_p),
+    "bpf_program__attach": (c_void_p, c_void_p),
+    "bpf_program__attach_perf_event": (c_void_p, c_void_p, c_int),
+    "bpf_link__fd": (c_int, c_void_p),
+    "bpf_link__destroy": (c_int, c_void_p),
+    "bpf_iter_create": (c_int, c_int),
+    "bpf_map__fd": (c_int, c_void_p),
+    "bpf_map__key_size": (c_uint32, c_void_p),
+    "bpf_map__value_size": (c_uint32, c_void_p),
+    "bpf_map__max_entries": (c_uint32, c_void_p),
+    "bpf_map__set_max_entries": (c_int, c_void_p, c_uint32),
+    "bpf_map__initial_value": (c_void_p, c_void_p, POINTER(c_size_t)),
+    "bpf_map_update_elem": (c_int, c_int, c_char_p, c_char_p, c_uint64),
+    "bpf_map_lookup_elem": (c_int, c_int, c_char_p, c_char_p),
+    "bpf_map_delete_elem": (c_int, c_int, c_char_p),
+    "bpf_map_get_next_key": (c_int, c_int, c_char_p, c_char_p),
+    "btf__find_by_name_kind": (c_int, c_void_p, c_char_p, c_uint32),
+    "btf__type_by_id": (c_void_p, c_void_p, c_uint32),
+    "btf__name_by_offset": (c_char_p, c_void_p, c_uint32),
+}
+
+
+def load_library() -> ctypes.CDLL:
+    """libbpf with typed functions, silent.
+
+    Raises:
+        LibbpfError: there is no libbpf 1.x (Debian: ``apt-get install libbpf1``).
+    """
+    try:
+        library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError as error:
+        raise LibbpfError(errno.ENOENT, "libbpf.so.1 (Debian package libbpf1) cannot be loaded") from error
+    for name, (result, *arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    library.libbpf_set_print(None)
+    return library
+
+
+class BpfObject:
+    """One object file: open, set up, load, attach, read and write.
+
+    A context manager: leaving it detaches and frees all that was not pinned.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = load_library()
+        self.path = path
+        self._links: dict[str, int] = {}
+        self._events: list[int] = []
+        self._variables: dict[str, tuple[str, int, int]] = {}
+        self._map_fds: dict[str, int] = {}
+        self._object = self._library.bpf_object__open_file(os.fsencode(path), None)
+        if not self._object:
+            raise LibbpfError(ctypes.get_errno(), f"{path} cannot be opened")
+        for section in (".rodata", ".bss", ".data"):
+            self._read_section(section)
+
+    def __enter__(self) -> "BpfObject":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- before load
+
+    def program_names(self) -> dict[str, str]:
+        """Section (``tp/syscalls/sys_exit_openat``) by program name."""
+        programs: dict[str, str] = {}
+        program = self._library.bpf_object__next_program(self._object, None)
+        while program:
+            name = self._library.bpf_program__name(program).decode()
+            programs[name] = self._library.bpf_program__section_name(program).decode()
+            program = self._library.bpf_object__next_program(self._object, program)
+        return programs
+
+    def set_autoload(self, program: str, *, enabled: bool) -> None:
+        """Say whether :meth:`load` loads this program."""
+        self._check(self._library.bpf_program__set_autoload(self._program(program), enabled), f"autoload of {program}")
+
+    def set_max_entries(self, name: str, entries: int) -> None:
+        """Size a map before load."""
+        self._check(self._library.bpf_map__set_max_entries(self._map(name), entries), f"size of map {name}")
+
+    def set_rodata(self, name: str, value: bytes) -> None:
+        """Set a ``const volatile`` variable before load."""
+        view = self.variable_view(name)
+        if len(view) != len(value):
+            raise ValueError(f"{name} has {len(view)} bytes, not {len(value)}")
+        view[:] = value
+
+    def load(self) -> None:
+        """Load maps and programs.
+
+        Raises:
+            LibbpfError: with the verifier's last lines in ``log``.
+        """
+        result = self._library.bpf_object__load(self._object)
+        if result:
+            raise LibbpfError(-result, f"{self.path.name} cannot be loaded", self._explain_load())
+
+    def _explain_load(self) -> str:
+        """Load once more, with libbpf's words kept: it says them only through a callback."""
+        lines: list[str] = []
+        buffer = ctypes.create_string_buffer(65536)
+        libc = ctypes.CDLL(None)
+
+        def keep(_level: int, text: bytes, arguments: int) -> int:
+            libc.vsnprintf(buffer, c_size_t(len(buffer)), c_char_p(text), c_void_p(arguments))
+            lines.extend(buffer.value.decode(errors="replace").splitlines())
+            return 0
+
+        callback = _PrintFunction(keep)
+        self._library.libbpf_set_print(ctypes.cast(callback, c_void_p))
+        try:
+            again = self._library.bpf_object__open_file(os.fsencode(self.path), None)
+            if again:
+                self._library.bpf_object__load(again)
+                self._library.bpf_object__close(again)
+        finally:
+            self._library.libbpf_set_print(None)
+        return "\n".join(lines[-_LOG_LINES_MAX:])
+
+    # -- globals
+
+    def variable_view(self, name: str) -> memoryview:
+        """Writable memory of a global variable (.rodata before load; .bss shared with the programs after it)."""
+        section, offset, size = self._variables[name]
+        length = c_size_t()
+        base = self._library.bpf_map__initial_value(self._map(section), byref(length))
+        if not base:
+            raise LibbpfError(errno.ENOENT, f"memory of {section}")
+        return memoryview((ctypes.c_ubyte * size).from_address(base + offset)).cast("B")
+
+    def has_variable(self, name: str) -> bool:
+        """Whether the object has this global."""
+        return name in self._variables
+
+    def _read_section(self, section: str) -> None:
+        """Find the variables of one data section in the object's BTF."""
+        library = self._library
+        btf = library.bpf_object__btf(self._object)
+        section_id = library.btf__find_by_name_kind(btf, section.encode(), _KIND_DATASEC)
+        if section_id <= 0:
+            return
+        address = library.btf__type_by_id(btf, section_id)
+        count = _BtfType.from_address(address).info & 0xFFFF
+        variables = (_BtfSectionVariable * count).from_address(address + ctypes.sizeof(_BtfType))
+        for variable in variables:
+            named = _BtfType.from_address(library.btf__type_by_id(btf, variable.type))
+            name = library.btf__name_by_offset(btf, named.name_off).decode()
+            self._variables[name] = (section, variable.offset, variable.size)
+
+    # -- programs and links
+
+    def program_fd(self, name: str) -> int:
+        """Descriptor of a loaded program; it stays the object's."""
+        return int(self._library.bpf_program__fd(self._program(name)))
+
+    def attach(self, program: str) -> None:
+        """Attach where the program's section says (tp_btf, raw_tp, iter)."""
+        link = self._library.bpf_program__attach(self._program(program))
+        if not link:
+            raise LibbpfError(ctypes.get_errno(), f"{program} cannot be attached")
+        self._links[program] = link
+
+    def attach_perf_event(self, program: str, event_fd: int) -> None:
+        """Attach to a perf event (a tracepoint of :mod:`monitor.bpf.tracefs`); takes the descriptor."""
+        link = self._library.bpf_program__attach_perf_event(self._program(program), event_fd)
+        if not link:
+            number = ctypes.get_errno()
+            os.close(event_fd)
+            raise LibbpfError(number, f"{program} cannot be attached")
+        self._links[program] = link
+
+    def detach(self, program: str) -> None:
+        """Destroy the program's link, if there is one."""
+        link = self._links.pop(program, None)
+        if link is not None:
+            self._library.bpf_link__destroy(link)
+
+    def read_iterator(self, program: str) -> bytes:
+        """Attach an iterator, read all that it writes, detach it."""
+        self.attach(program)
+        try:
+            fd = self._library.bpf_iter_create(self._library.bpf_link__fd(self._links[program]))
+            if fd < 0:
+                raise LibbpfError(-fd, f"{program} cannot be iterated")
+            with open(fd, "rb", buffering=0) as file:  # noqa: PTH123  (a descriptor, not a path)
+                return b"".join(iter(lambda: file.read(65536), b""))
+        finally:
+            self.detach(program)
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """Names of the programs that are attached now."""
+        return tuple(self._links)
+
+    # -- maps
+
+    def map_fd(self, name: str) -> int:
+        """Descriptor of a map; it stays the object's."""
+        fd = self._map_fds.get(name)
+        if fd is None:
+            fd = self._map_fds[name] = int(self._library.bpf_map__fd(self._map(name)))
+        return fd
+
+    def map_max_entries(self, name: str) -> int:
+        """How many entries (or ring bytes) the map was made with."""
+        return int(self._library.bpf_map__max_entries(self._map(name)))
+
+    def map_update(self, name: str, key: bytes, value: bytes) -> None:
+        """Set one entry.
+
+        Raises:
+            LibbpfError: E2BIG when the map is full.
+        """
+        result = self._library.bpf_map_update_elem(self.map_fd(name), key, value, _BPF_ANY)
+        self._check(result, f"map {name}")
+
+    def map_lookup(self, name: str, key: bytes) -> bytes | None:
+        """One value, or None. Of a per-CPU map: the values of all possible CPUs, each padded to 8 bytes."""
+        buffer = ctypes.create_string_buffer(self._value_bytes(name))
+        if self._library.bpf_map_lookup_elem(self.map_fd(name), key, buffer):
+            return None
+        return buffer.raw
+
+    def map_delete(self, name: str, key: bytes) -> None:
+        """Remove one entry, if it is there."""
+        self._library.bpf_map_delete_elem(self.map_fd(name), key)
+
+    def map_items(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """All entries, as far as they stay while we look; bounded by the map's size."""
+        key_bytes = self._library.bpf_map__key_size(self._map(name))
+        fd, key = self.map_fd(name), None
+        following = ctypes.create_string_buffer(key_bytes)
+        for _ in range(self.map_max_entries(name) + 1):
+            if self._library.bpf_map_get_next_key(fd, key, following):
+                return
+            key = following.raw
+            value = self.map_lookup(name, key)
+            if value is not None:
+                yield key, value
+
+    def _value_bytes(self, name: str) -> int:
+        """Room for a lookup: as if the map were per CPU, which user space cannot tell cheaply."""
+        size = (self._library.bpf_map__value_size(self._map(name)) + 7) & ~7
+        return int(size * self.possible_cpus())
+
+    def possible_cpus(self) -> int:
+        """How many CPUs the kernel may ever bring up: values a per-CPU entry has."""
+        return int(self._library.libbpf_num_possible_cpus())
+
+    # -- end
+
+    def close(self) -> None:
+        """Detach and free. Views of globals must not be used afterwards."""
+        for program in list(self._links):
+            self.detach(program)
+        if self._object:
+            self._library.bpf_object__close(self._object)
+            self._object = None
+
+    def _map(self, name: str) -> int:
+        found = self._library.bpf_object__find_map_by_name(self._object, name.encode())
+        if not found:
+            raise KeyError(f"{self.path.name} has no map {name}")
+        return int(found)
+
+    def _program(self, name: str) -> int:
+        found = self._library.bpf_object__find_program_by_name(self._object, name.encode())
+        if not found:
+            raise KeyError(f"{self.path.name} has no program {name}")
+        return int(found)
+
+    @staticmethod
+    def _check(result: int, what: str) -> None:
+        if result:
+            raise LibbpfError(-result, what)

@@ -1,0 +1,198 @@
+"""Turn ring-buffer records into model events.
+
+Pure: no clock, no I/O, no memory of earlier records. Reading the ring is
+:mod:`monitor.bpf.ring`; joining an event with its process is
+:mod:`monitor.engine.enrich`. The layout is :mod:`monitor.wire._layout`, generated.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from monitor.model.events import (
+    CgroupAttach,
+    CgroupCreate,
+    CgroupRemove,
+    FileOpen,
+    Namespaces,
+    ProcessExec,
+    ProcessExecFailed,
+    ProcessExit,
+    ProcessFork,
+    TaskEvent,
+)
+from monitor.model.ids import CgroupId, Tgid
+from monitor.wire import _layout as layout
+
+Buffer = bytes | memoryview
+KernelEvent = TaskEvent | CgroupCreate | CgroupRemove | CgroupAttach
+
+_FORK: Final = layout.STRUCTS["process_fork_event"]
+_EXEC: Final = layout.STRUCTS["process_exec_event"]
+_EXEC_FAILED: Final = layout.STRUCTS["process_exec_failed_event"]
+_EXIT: Final = layout.STRUCTS["process_exit_event"]
+_OPEN: Final = layout.STRUCTS["file_open_event"]
+_CGROUP: Final = layout.STRUCTS["cgroup_event"]
+
+EVENT_NAMES: Final = {
+    layout.EVENT_PROCESS_FORK: "process_fork",
+    layout.EVENT_PROCESS_EXEC: "process_exec",
+    layout.EVENT_PROCESS_EXEC_FAILED: "process_exec_failed",
+    layout.EVENT_PROCESS_EXIT: "process_exit",
+    layout.EVENT_CGROUP_CREATE: "cgroup_create",
+    layout.EVENT_CGROUP_REMOVE: "cgroup_remove",
+    layout.EVENT_CGROUP_ATTACH: "cgroup_attach",
+    layout.EVENT_FILE_OPEN: "file_open",
+}
+"""Names of record types, as loss reports and status show them."""
+
+
+class DecodeError(ValueError):
+    """These bytes are no record of this layout."""
+
+
+def decode_record(data: Buffer, offset: int, length: int) -> KernelEvent:
+    """Decode one record that lies at ``offset`` and has ``length`` bytes.
+
+    Raises:
+        DecodeError: unknown type, too short, or a string that reaches past the end.
+    """
+    if length < 2:
+        raise DecodeError(f"a record of {length} bytes")
+    kind = data[offset] | data[offset + 1] << 8
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise DecodeError(f"unknown record type {kind}")
+    fixed_bytes, decode = decoder
+    if length < fixed_bytes:
+        raise DecodeError(f"{EVENT_NAMES[kind]}: {length} bytes, its fixed part has {fixed_bytes}")
+    return decode(data, offset, length)
+
+
+def _text(data: Buffer, base: int, length: int, string_offset: int, string_length: int) -> str:
+    """A string of the record; invalid UTF-8 is backslash-escaped."""
+    if string_offset + string_length > length:
+        raise DecodeError("a string reaches past the end of its record")
+    start = base + string_offset
+    return str(data[start : start + string_length], "utf-8", "backslashreplace")
+
+
+def _decode_fork(data: Buffer, offset: int, _length: int) -> ProcessFork:
+    (
+        *_, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        parent_start, parent_exec_id, parent_tgid, _padding,
+    ) = _FORK.unpack_from(data, offset)  # fmt: skip
+    return ProcessFork(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid, parent_tgid, parent_start, parent_exec_id
+    )
+
+
+def _split_args(text: str) -> tuple[str, ...]:
+    """argv of the kernel's NUL-separated bytes; a cut-off last argument stays."""
+    if not text:
+        return ()
+    parts = text.split("\0")
+    if not parts[-1]:
+        parts.pop()
+    return tuple(parts)
+
+
+def _upper_layer(flags: int) -> bool | None:
+    return None if flags & layout.FILE_UPPER_UNKNOWN else bool(flags & layout.FILE_UPPER_LAYER)
+
+
+def _decode_exec(data: Buffer, offset: int, length: int) -> ProcessExec:
+    (
+        _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        parent_start, cap_effective, cap_permitted, inode, device, parent_tgid, link_count,
+        gid, euid, egid, login_uid, session_id, namespace_tgid,
+        mnt_ns, pid_ns, net_ns, user_ns, uts_ns, ipc_ns, cgroup_ns, file_flags, exec_flags,
+        executable_at, executable_bytes, script_at, script_bytes, args_at, args_bytes, cwd_at, cwd_bytes,
+        tty_at, tty_bytes,
+    ) = _EXEC.unpack_from(data, offset)  # fmt: skip
+    return ProcessExec(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
+        _text(data, offset, length, executable_at, executable_bytes),
+        _text(data, offset, length, script_at, script_bytes) if script_bytes else "",
+        _split_args(_text(data, offset, length, args_at, args_bytes)),
+        bool(exec_flags & (layout.EXEC_ARGS_TRUNCATED | layout.EXEC_ARGS_UNREADABLE)),
+        _text(data, offset, length, cwd_at, cwd_bytes),
+        parent_tgid, parent_start, gid, euid, egid, login_uid, session_id,
+        _text(data, offset, length, tty_at, tty_bytes) if tty_bytes else "",
+        cap_effective, cap_permitted,
+        Namespaces(mnt_ns, pid_ns, net_ns, user_ns, uts_ns, ipc_ns, cgroup_ns),
+        namespace_tgid, inode, device, link_count,
+        bool(exec_flags & layout.EXEC_32BIT),
+        bool(file_flags & layout.FILE_MEMFD),
+        bool(file_flags & layout.FILE_DELETED),
+        _upper_layer(file_flags),
+        bool(file_flags & layout.FILE_TMPFS),
+        bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
+        bool(file_flags & layout.FILE_PATH_TRUNCATED),
+        bool(file_flags & layout.FILE_DETACHED_MOUNT),
+    )  # fmt: skip
+
+
+def _decode_exec_failed(data: Buffer, offset: int, length: int) -> ProcessExecFailed:
+    (
+        *_, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid, number, path_at, path_bytes,
+    ) = _EXEC_FAILED.unpack_from(data, offset)  # fmt: skip
+    path = _text(data, offset, length, path_at, path_bytes)
+    return ProcessExecFailed(ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid, path, number)
+
+
+def _decode_exit(data: Buffer, offset: int, _length: int) -> ProcessExit:
+    (
+        *_, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid, code, _padding,
+    ) = _EXIT.unpack_from(data, offset)  # fmt: skip
+    return ProcessExit(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid, (code >> 8) & 0xFF, code & 0x7F
+    )
+
+
+def _decode_open(data: Buffer, offset: int, length: int) -> FileOpen:
+    (
+        _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        inode, device, open_flags, access, file_flags, mode, link_count, result, _padding, path_at, path_bytes,
+    ) = _OPEN.unpack_from(data, offset)  # fmt: skip
+    return FileOpen(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
+        _text(data, offset, length, path_at, path_bytes),
+        bool(access & (layout.OPEN_WRITE | layout.OPEN_CREATED)),
+        bool(access & layout.OPEN_READ),
+        bool(access & layout.OPEN_CREATED),
+        open_flags,
+        max(result, -1),
+        -result if result < 0 else 0,
+        inode, device, mode, link_count,
+        bool(file_flags & layout.FILE_PATH_CLAIMED),
+        bool(file_flags & layout.FILE_PATH_TRUNCATED),
+        bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
+        bool(file_flags & layout.FILE_DETACHED_MOUNT),
+        _upper_layer(file_flags),
+    )  # fmt: skip
+
+
+def _decode_cgroup(data: Buffer, offset: int, length: int) -> CgroupCreate | CgroupRemove | CgroupAttach:
+    (
+        kind, _reserved, _length, _cpu, _tid, _sequence, ktime_ns, _cgroup, start, _exec_id, tgid, _uid,
+        subject, _level, path_at, path_bytes,
+    ) = _CGROUP.unpack_from(data, offset)  # fmt: skip
+    path = _text(data, offset, length, path_at, path_bytes)
+    if kind == layout.EVENT_CGROUP_CREATE:
+        return CgroupCreate(ktime_ns, CgroupId(subject), path)
+    if kind == layout.EVENT_CGROUP_REMOVE:
+        return CgroupRemove(ktime_ns, CgroupId(subject), path)
+    return CgroupAttach(ktime_ns, CgroupId(subject), path, Tgid(tgid), start)
+
+
+_Decode = Callable[[Buffer, int, int], KernelEvent]
+_DECODERS: Final[dict[int, tuple[int, _Decode]]] = {
+    layout.EVENT_PROCESS_FORK: (_FORK.size, _decode_fork),
+    layout.EVENT_PROCESS_EXEC: (_EXEC.size, _decode_exec),
+    layout.EVENT_PROCESS_EXEC_FAILED: (_EXEC_FAILED.size, _decode_exec_failed),
+    layout.EVENT_PROCESS_EXIT: (_EXIT.size, _decode_exit),
+    layout.EVENT_FILE_OPEN: (_OPEN.size, _decode_open),
+    layout.EVENT_CGROUP_CREATE: (_CGROUP.size, _decode_cgroup),
+    layout.EVENT_CGROUP_REMOVE: (_CGROUP.size, _decode_cgroup),
+    layout.EVENT_CGROUP_ATTACH: (_CGROUP.size, _decode_cgroup),
+}
