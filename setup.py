@@ -10,7 +10,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CHECKOUT = Path(__file__).resolve().parent
-DATA = {"rules": ("rules", "**/*.yml"), "bpf": ("ebpf/build", "*.bpf.o")}
+DATA = {"rules": ("rules", "**/*.yml"), "bpf": ("ebpf/build", "sensors.bpf.o")}
 """Folder below ``monitor/_data`` -> folder and pattern in the checkout."""
 
 

@@ -9,14 +9,13 @@ RUN_PACKAGES=(
 	libbpf-dev
 	libbpf1
 	linux-libc-dev # the asm/ and linux/ headers that the BPF programs include
-	llvm
 	make
 	python3
 	python3-venv
 )
 
-# What the installed service needs to stay: everything else only builds it.
-SERVICE_PACKAGES=(libbpf1 python3)
+# What stays needed once the service is installed (python3-venv for the next release); the rest only builds it.
+SERVICE_PACKAGES=(ca-certificates libbpf1 python3 python3-venv)
 
 # The linters of scripts/check that are not Python packages.
 CHECK_PACKAGES=(clang-format shellcheck)
@@ -41,12 +40,13 @@ declare -A PROGRAM_PACKAGE=(
 )
 
 is_debian() {
-	[[ -r /etc/debian_version ]] && command -v apt-get >/dev/null && command -v dpkg-query >/dev/null
+	[[ -r $TARGET/etc/debian_version && -x $TARGET/usr/bin/apt-get && -x $TARGET/usr/bin/dpkg-query ]]
 }
 
 # ensure_packages PACKAGE...: install those that are missing; no apt call when none is.
 ensure_packages() {
 	if ! is_debian; then
+		[[ ! $TARGET ]] || fail 3 "$TARGET is no Debian tree: install Stockade on a running host of that kind"
 		_require_programs "$@"
 		return
 	fi
@@ -54,7 +54,7 @@ ensure_packages() {
 	mapfile -t missing < <(_missing_packages "$@")
 	((${#missing[@]} == 0)) && return
 	((EUID == 0)) || fail 3 "needs the Debian packages ${missing[*]}: sudo apt-get install ${missing[*]}"
-	say "apt-get install ${missing[*]}"
+	say "apt-get install ${missing[*]}${TARGET:+ in $TARGET}"
 	export DEBIAN_FRONTEND=noninteractive
 	# Lists that cannot be refreshed may still do: a mirror on disk, a flaky network.
 	logged apt-update _apt_get update || say "apt-get update failed; trying with the package lists there are"
@@ -65,16 +65,17 @@ ensure_packages() {
 _missing_packages() {
 	local package
 	local -A installed=()
+	# shellcheck disable=SC2016 # the format is dpkg-query's
 	while read -r package; do
 		installed[$package]=1
-	done < <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+	done < <(in_target dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
 	for package in "$@"; do
 		[[ ${installed[$package]-} ]] || printf '%s\n' "$package"
 	done
 }
 
 _apt_get() {
-	apt-get --quiet=2 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 "$@"
+	in_target apt-get --quiet=2 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 "$@"
 }
 
 # Say "no network" only when a tool's own words say so.

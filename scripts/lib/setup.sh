@@ -10,6 +10,8 @@ export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 # shellcheck source-path=SCRIPTDIR
 source "$CHECKOUT/scripts/lib/console.sh"
 # shellcheck source-path=SCRIPTDIR
+source "$CHECKOUT/scripts/lib/target.sh"
+# shellcheck source-path=SCRIPTDIR
 source "$CHECKOUT/scripts/lib/packages.sh"
 # shellcheck source-path=SCRIPTDIR
 source "$CHECKOUT/scripts/lib/python.sh"
