@@ -1,0 +1,212 @@
+"""Turn the processes that run already into exec events, so that the engine's tables have one way in.
+
+The kernel's task iterator (:mod:`monitor.bpf`) says exactly which processes there are
+(:class:`~monitor.model.ids.TaskFacts`); this adds what ``/proc`` shows of each and
+checks that it is still the same process. psutil lists processes; the facts are read
+by a descriptor of each folder (:mod:`monitor.host.procfs`), because psutil reopens it
+by pid for every fact and has neither namespaces nor capabilities.
+
+No rule judges these events (``from_proc``): arguments are what the process' memory
+holds now, and of a script only the interpreter is known.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from time import monotonic_ns
+from typing import Final
+
+import psutil
+
+from monitor.host import procfs
+from monitor.host.cgroups import TagHierarchy, find_cgroup_path
+from monitor.host.mounts import read_mounts
+from monitor.host.statx import FileFacts, read_file_facts
+from monitor.model.events import ProcessExec
+from monitor.model.ids import CgroupId, TaskFacts, Tgid, Tid
+
+_PROC: Final = Path("/proc")
+_NS_PER_TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_DELETED: Final = " (deleted)"
+_MEMFD: Final = "/memfd:"
+_NO_FILE: Final = FileFacts(inode=0, device=0, link_count=0)
+_ZOMBIE_STATES: Final = "ZX"
+
+
+def snapshot_processes(task_facts: Iterable[TaskFacts], proc: Path = _PROC) -> Iterator[ProcessExec]:
+    """Yield an event for each of these processes that still runs, parents before children.
+
+    Processes that end meanwhile are left out without a word: their exit was not in the table's interest.
+    """
+    tmpfs = _TmpfsDevices(proc)
+    for facts in _parents_first(task_facts):
+        if event := _read_process(facts, proc, tmpfs):
+            yield event
+
+
+def read_process(facts: TaskFacts, proc: Path = _PROC) -> ProcessExec | None:
+    """Answer the event of one process; None when it has ended, or its pid belongs to another one now."""
+    return _read_process(facts, proc, _TmpfsDevices(proc))
+
+
+def facts_from_proc(hierarchy: TagHierarchy, proc: Path = _PROC) -> Iterator[TaskFacts]:
+    """Yield the facts as far as ``/proc`` has them, for hosts and tests without the task iterator.
+
+    Start times are cut to clock ticks (10 ms), so these keys do not join with the kernel's records; ``exec_id`` is 0.
+    """
+    cgroup_ids: dict[str, CgroupId] = {}
+    starts: dict[int, int] = {0: 0}
+    found = []
+    for tgid in psutil.pids() if proc == _PROC else sorted(int(p.name) for p in proc.iterdir() if p.name.isdigit()):
+        stat, path = _find_stat(tgid, proc), find_cgroup_path(hierarchy, tgid, proc)
+        if stat is None or path is None:
+            continue
+        if path not in cgroup_ids:
+            cgroup_ids[path] = _find_cgroup_id(hierarchy, path)
+        starts[tgid] = stat.start_ticks * _NS_PER_TICK
+        found.append((tgid, stat.parent_tgid, cgroup_ids[path]))
+    for tgid, parent, cgroup_id in found:
+        yield TaskFacts(Tgid(tgid), starts[tgid], 0, cgroup_id, Tgid(parent), starts.get(parent, 0))
+
+
+def _read_process(facts: TaskFacts, proc: Path, tmpfs: "_TmpfsDevices") -> ProcessExec | None:
+    try:
+        folder = procfs.open_process(facts.tgid, proc)
+    except OSError:
+        return None
+    try:
+        stat = procfs.read_stat(folder)
+        if not _is_same(stat.start_ticks, facts.start_boottime_ns):
+            return None
+        if stat.state in _ZOMBIE_STATES:
+            return _read_leaderless(folder, stat, facts, tmpfs)
+        return _build_event(folder, stat, facts, tmpfs)
+    except OSError:
+        return None  # ended while it was read
+    finally:
+        os.close(folder)
+
+
+def _read_leaderless(folder: int, stat: procfs.Stat, facts: TaskFacts, tmpfs: "_TmpfsDevices") -> ProcessExec | None:
+    """Read a process whose first thread has ended: its other threads show what it runs. A zombie has none."""
+    thread = procfs.find_live_thread(folder, facts.tgid)
+    if thread is None:
+        return None
+    try:
+        return _build_event(thread, stat, facts, tmpfs)
+    finally:
+        os.close(thread)
+
+
+def _build_event(folder: int, stat: procfs.Stat, facts: TaskFacts, tmpfs: "_TmpfsDevices") -> ProcessExec:
+    status = procfs.read_status(folder)
+    args, args_truncated = procfs.read_args(folder)
+    namespaces = procfs.read_namespaces(folder)
+    shown = "" if stat.is_kernel_thread else procfs.read_link(folder, "exe")
+    file = read_file_facts("exe", dir_fd=folder) if shown else _NO_FILE
+    is_unnamed = file.link_count == 0 and shown.endswith(_DELETED)
+    executable = shown.removesuffix(_DELETED) if is_unnamed else shown
+    is_memfd = is_unnamed and executable.startswith(_MEMFD)
+    return ProcessExec(
+        ktime_ns=monotonic_ns(),
+        cpu=-1,
+        sequence=0,
+        cgroup_id=facts.cgroup_id,
+        tgid=facts.tgid,
+        tid=Tid(facts.tgid),
+        start_boottime_ns=facts.start_boottime_ns,
+        exec_id=facts.exec_id,
+        uid=status.uid,
+        executable=executable,
+        script="",
+        args=args,
+        args_truncated=args_truncated,
+        cwd=procfs.read_link(folder, "cwd"),
+        parent_tgid=facts.parent_tgid,
+        parent_start_boottime_ns=facts.parent_start_boottime_ns,
+        gid=status.gid,
+        euid=status.euid,
+        egid=status.egid,
+        login_uid=procfs.read_login_uid(folder),
+        session_id=stat.session_id,
+        tty=procfs.build_tty_name(stat.tty_number),
+        cap_effective=status.cap_effective,
+        cap_permitted=status.cap_permitted,
+        namespaces=namespaces,
+        namespace_tgid=status.namespace_tgid,
+        inode=file.inode,
+        device=file.device,
+        link_count=file.link_count,
+        is_32bit=bool(shown) and procfs.is_32bit(folder),
+        is_memfd=is_memfd,
+        is_deleted=is_unnamed and not is_memfd,
+        is_tmpfs=is_memfd or (bool(shown) and tmpfs.has(file.device, namespaces.mnt, facts.tgid)),
+        from_proc=True,
+    )
+
+
+def _is_same(start_ticks: int, start_boottime_ns: int) -> bool:
+    """Compare a start time with /proc's, which is cut to ticks (and may differ by one in a time namespace)."""
+    return abs(start_ticks - start_boottime_ns // _NS_PER_TICK) <= 1
+
+
+def _parents_first(task_facts: Iterable[TaskFacts]) -> list[TaskFacts]:
+    """Order by depth. Start times alone will not do: in ticks they may be equal, and pids wrap around."""
+    by_tgid = {facts.tgid: facts for facts in task_facts}
+    depths: dict[Tgid, int] = {}
+    for facts in by_tgid.values():
+        chain: list[Tgid] = []
+        above: TaskFacts | None = facts
+        while above and above.tgid not in depths:
+            depths[above.tgid] = 0  # ends a circle, which only a torn reading could make
+            chain.append(above.tgid)
+            above = by_tgid.get(above.parent_tgid)
+        depth = depths[above.tgid] + 1 if above else 0
+        for tgid in reversed(chain):
+            depths[tgid] = depth
+            depth += 1
+    return sorted(by_tgid.values(), key=lambda facts: (depths[facts.tgid], facts.start_boottime_ns, facts.tgid))
+
+
+def _find_stat(tgid: int, proc: Path) -> procfs.Stat | None:
+    try:
+        folder = procfs.open_process(tgid, proc)
+    except OSError:
+        return None
+    try:
+        return procfs.read_stat(folder)
+    except OSError:
+        return None
+    finally:
+        os.close(folder)
+
+
+def _find_cgroup_id(hierarchy: TagHierarchy, path: str) -> CgroupId:
+    below = path.removeprefix(hierarchy.prefix).lstrip("/")
+    try:
+        return CgroupId((hierarchy.mount / below).stat().st_ino)
+    except OSError:
+        return CgroupId(0)  # removed since, or outside of what the mount shows
+
+
+class _TmpfsDevices:
+    """Which devices are tmpfs, looked up once for each mount namespace."""
+
+    def __init__(self, proc: Path) -> None:
+        self._proc = proc
+        self._by_namespace: dict[int, frozenset[int]] = {}
+
+    def has(self, device: int, mount_namespace: int, tgid: int) -> bool:
+        """Tell whether files of ``device`` are in memory, as the mounts of process ``tgid`` show it."""
+        if os.major(device) != 0:
+            return False  # a disk
+        if mount_namespace not in self._by_namespace:
+            self._by_namespace[mount_namespace] = self._read(tgid)
+        return device in self._by_namespace[mount_namespace]
+
+    def _read(self, tgid: int) -> frozenset[int]:
+        try:
+            mounts = read_mounts(self._proc / str(tgid) / "mountinfo")
+        except OSError:
+            return frozenset()
+        return frozenset(mount.device for mount in mounts if mount.filesystem == "tmpfs")
