@@ -80,11 +80,15 @@ class Settings(Struct, frozen=True):
     """Folders of your own rules; one that does not exist is an error unless it is this default."""
     response: Path | None = None
     """``response.yml``; default: /etc/stockade/response.yml if there, else the shipped one."""
+    failed_exec: bool = True
+    """Stream failed execs."""
     observe: tuple[Observe, ...] = (
         Observe(path="/etc/**", container="any", access="write"),
         Observe(path="/etc/shadow*", container="any", access="read"),
         Observe(path="/root/.ssh/**", container="any", access="read"),
-        Observe(path="/home/*/.ssh/**", container="any", access="read"),
+        Observe(path="/home/*/.ssh/authorized_keys", container="any", access="any"),
+        Observe(path="/home/*/.ssh/id_rsa", container="any", access="read"),
+        Observe(path="/home/*/.ssh/id_ed25519", container="any", access="read"),
     )
     rings: RingSettings = field(default_factory=RingSettings)
     limiter: LimiterSettings = field(default_factory=LimiterSettings)

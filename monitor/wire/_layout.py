@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x054cd6473c0bd754
+FINGERPRINT: Final = 0x054CD6473C0BD754
 
 # enum bucket_kind
 BUCKET_BULK: Final = 0

@@ -1,0 +1,234 @@
+"""The observing sensors: load the linked object, attach what is needed, read what it counts.
+
+Decides nothing about events: rings go to the runtime, losses and heartbeats come
+back as plain numbers.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from monitor.bpf import tracefs
+from monitor.bpf.libbpf import BpfObject, LibbpfError
+from monitor.bpf.ring import Ring
+from monitor.config.settings import LimiterSettings, RingSettings
+from monitor.model.events import LossReport
+from monitor.model.ids import CgroupId, TaskFacts
+from monitor.wire import _layout as layout
+from monitor.wire.decoder import EVENT_NAMES
+
+_LOSS_KEY: Final = layout.STRUCTS["loss_key"]
+_TASK_FACTS: Final = layout.STRUCTS["task_facts"]
+_LOSS_REASONS: Final = {
+    layout.LOSS_RING_FULL: "ring_full",
+    layout.LOSS_LIMITED: "limited",
+    layout.LOSS_NO_SLOT: "no_slot",
+}
+_COUNTER_OWN_EVENTS: Final = 0
+_COUNTER_FORK_HOOK: Final = 1
+_COUNTER_EXIT_HOOK: Final = 2
+_TAG_CONTROLLERS: Final = {"": 0, "pids": 1, "memory": 2}
+
+PROCESS_PROGRAMS: Final = ("on_process_fork", "on_process_exec", "on_process_exit")
+CGROUP_PROGRAMS: Final = ("on_cgroup_create", "on_cgroup_remove", "on_cgroup_attach")
+FAILED_EXEC_PROGRAMS: Final = ("on_execve_failed", "on_execveat_failed")
+TASK_ITERATOR: Final = "list_tasks"
+_PROBE_SUFFIX: Final = "_probe"
+
+
+class SensorPlan(Struct, frozen=True):
+    """What to load and attach: only what enabled rules and ``observe:`` need."""
+
+    failed_exec: bool = True
+    file_open: bool = True
+    tag_controller: str = ""
+    """Empty for cgroup2, else the v1 controller whose hierarchy carries the tag."""
+    tag_hierarchy_id: int = 0
+    rings: RingSettings = RingSettings()
+    limiter: LimiterSettings = LimiterSettings()
+
+
+class Heartbeat(NamedTuple):
+    """How often the process hooks ran on one CPU."""
+
+    fork_hook: int
+    exit_hook: int
+
+
+class LayoutMismatch(LibbpfError):
+    """The object was built from another events.h than the decoder."""
+
+
+class Sensors:
+    """The loaded sensors. A context manager: leaving it detaches them all."""
+
+    def __init__(self, path: Path, plan: SensorPlan) -> None:
+        self._plan = plan
+        self.object, self.file_variant = self._open_and_load(path)
+        self.urgent = Ring(self.object.map_fd("events_urgent"), plan.rings.urgent_bytes)
+        self.bulk = Ring(self.object.map_fd("events_bulk"), plan.rings.bulk_bytes)
+        self._reader_sleeps = self.object.variable_view("reader_sleeps").cast("I")
+        self._losses_seen: dict[tuple[int, int, int, int], int] = {}
+
+    def __enter__(self) -> "Sensors":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open_and_load(self, path: Path) -> tuple[BpfObject, str]:
+        """Load with direct reads of the file sensor; where the kernel refuses those (before 6.2), with probe reads."""
+        variants = ("direct", "probe") if self._plan.file_open else ("none",)
+        for variant in variants:
+            bpf_object = BpfObject(path)
+            try:
+                self._set_up(bpf_object, variant)
+                bpf_object.load()
+            except LibbpfError:
+                bpf_object.close()
+                if variant == variants[-1]:
+                    raise
+            else:
+                return bpf_object, variant
+        raise AssertionError("unreachable: the last variant returns or raises")
+
+    def _set_up(self, bpf_object: BpfObject, file_variant: str) -> None:
+        plan, cpus = self._plan, bpf_object.possible_cpus()
+        fingerprint = int.from_bytes(bpf_object.variable_view("layout_fingerprint"), "little")
+        if fingerprint != layout.FINGERPRINT:
+            raise LayoutMismatch(
+                22, f"{bpf_object.path} was built from another events.h (make -C ebpf clean all mends it)"
+            )
+        slots = max(8, 2 * cpus + 4)
+        bpf_object.set_rodata("slot_count", struct.pack("<I", slots))
+        bpf_object.set_rodata("tag_controller", struct.pack("<I", _TAG_CONTROLLERS[plan.tag_controller]))
+        bpf_object.set_rodata("tag_hierarchy_id", struct.pack("<i", plan.tag_hierarchy_id))
+        limits = plan.limiter
+        bpf_object.set_rodata("limit_per_s", struct.pack("<2Q", limits.bulk_per_s, limits.exec_per_s))
+        bpf_object.set_rodata("limit_burst", struct.pack("<2Q", limits.bulk_burst, limits.exec_burst))
+        bpf_object.set_max_entries("slots", slots)
+        bpf_object.set_max_entries("events_urgent", plan.rings.urgent_bytes)
+        bpf_object.set_max_entries("events_bulk", plan.rings.bulk_bytes)
+        if bpf_object.has_variable("tag_seed"):
+            bpf_object.set_rodata("tag_seed", os.urandom(len(bpf_object.variable_view("tag_seed"))))
+        for program, section in bpf_object.program_names().items():
+            bpf_object.set_autoload(program, enabled=self._is_wanted(program, section, file_variant))
+
+    def _is_wanted(self, program: str, section: str, file_variant: str) -> bool:
+        if program in FAILED_EXEC_PROGRAMS:
+            return self._plan.failed_exec
+        if section.startswith("tp/syscalls/"):
+            return file_variant == ("probe" if program.endswith(_PROBE_SUFFIX) else "direct")
+        return True
+
+    def attach_life(self) -> None:
+        """Attach what fills the tables: processes and cgroups. Before the start-up walk, so that nothing falls between."""
+        for program in (*PROCESS_PROGRAMS, *CGROUP_PROGRAMS):
+            self.object.attach(program)
+
+    def attach_syscalls(self) -> None:
+        """Attach failed execs and file opens, whose tracepoint ids stand in tracefs."""
+        sections = self.object.program_names()
+        wanted = {
+            program: section.rsplit("/", 1)[1]
+            for program, section in sections.items()
+            if section.startswith("tp/syscalls/") and self._is_wanted(program, section, self.file_variant)
+        }
+        directory = tracefs.open_tracefs()
+        try:
+            for program, tracepoint in wanted.items():
+                try:
+                    number = tracefs.read_tracepoint_id("syscalls", tracepoint, directory)
+                except FileNotFoundError:
+                    continue  # this architecture has no such call (open and creat on arm64)
+                self.object.attach_perf_event(program, tracefs.open_tracepoint_event(number))
+        finally:
+            os.close(directory)
+
+    def set_reader_sleeps(self, *, sleeps: bool) -> None:
+        """Say whether the reader waits in epoll: only then do records wake it."""
+        self._reader_sleeps[0] = sleeps
+
+    def read_tasks(self) -> list[TaskFacts]:
+        """All processes that run now, with the kernel's exact start times."""
+        data = self.object.read_iterator(TASK_ITERATOR)
+        whole = len(data) - len(data) % _TASK_FACTS.size
+        return [
+            TaskFacts(tgid, start, exec_id, CgroupId(cgroup_id), parent_tgid, parent_start)
+            for start, exec_id, cgroup_id, parent_start, tgid, parent_tgid in _TASK_FACTS.iter_unpack(data[:whole])
+        ]
+
+    def mark_own_process(self) -> None:
+        """From now on, this process and its future children and threads are the service's own: counted, not streamed."""
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            self.object.map_update("own_tasks", struct.pack("<i", pidfd), struct.pack("<I", 1))
+        finally:
+            os.close(pidfd)
+
+    def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
+        """Tell the open filter what a cgroup is.
+
+        Raises:
+            LibbpfError: E2BIG when the table is full; the cgroup then counts as unknown, which lets more through.
+        """
+        tag = layout.CGROUP_CONTAINER if is_container else layout.CGROUP_HOST
+        self.object.map_update("cgroup_tags", struct.pack("<Q", cgroup_id), struct.pack("<I", tag))
+
+    def untag_cgroup(self, cgroup_id: CgroupId) -> None:
+        """Forget a cgroup that is gone."""
+        self.object.map_delete("cgroup_tags", struct.pack("<Q", cgroup_id))
+
+    def read_losses(self, ktime_ns: int) -> Iterator[LossReport]:
+        """What was lost since the last call, by CPU, type, cgroup and reason."""
+        for key, value in self.object.map_items("losses"):
+            cgroup_id, kind, reason = _LOSS_KEY.unpack(key)
+            yield from self._new_losses(ktime_ns, (cgroup_id, kind, reason), value)
+        for index in range(64):
+            value = self.object.map_lookup("losses_unattributed", struct.pack("<I", index)) or b""
+            if any(value):
+                yield from self._new_losses(ktime_ns, (0, index >> 2, index & 3), value)
+
+    def _new_losses(self, ktime_ns: int, key: tuple[int, int, int], value: bytes) -> Iterator[LossReport]:
+        cgroup_id, kind, reason = key
+        for cpu, count in enumerate(memoryview(value).cast("Q")):
+            seen = self._losses_seen.get((cpu, *key), 0)
+            if count > seen:
+                self._losses_seen[cpu, *key] = count
+                yield LossReport(
+                    ktime_ns,
+                    cpu,
+                    EVENT_NAMES.get(kind, str(kind)),
+                    CgroupId(cgroup_id),
+                    count - seen,
+                    _LOSS_REASONS.get(reason, str(reason)),
+                )
+
+    def read_sequences(self) -> dict[str, tuple[int, ...]]:
+        """How many records each CPU has numbered, by ring: what was read plus what the ring had no room for."""
+        return {ring: self._read_per_cpu("sequences", index) for ring, index in (("urgent", 0), ("bulk", 1))}
+
+    def read_own_events(self) -> int:
+        """How many events of the service's own tasks were counted and not streamed."""
+        return sum(self._read_per_cpu("counters", _COUNTER_OWN_EVENTS))
+
+    def read_heartbeats(self) -> list[Heartbeat]:
+        """By CPU: how often the hooks ran there."""
+        forks = self._read_per_cpu("counters", _COUNTER_FORK_HOOK)
+        exits = self._read_per_cpu("counters", _COUNTER_EXIT_HOOK)
+        return [Heartbeat(*pair) for pair in zip(forks, exits, strict=True)]
+
+    def _read_per_cpu(self, name: str, index: int) -> tuple[int, ...]:
+        value = self.object.map_lookup(name, struct.pack("<I", index))
+        return tuple(memoryview(value).cast("Q")) if value else ()
+
+    def close(self) -> None:
+        """Detach all, unmap, free."""
+        self._reader_sleeps.release()
+        self.urgent.close()
+        self.bulk.close()
+        self.object.close()
