@@ -3,7 +3,7 @@
 Pure. Everything is typed and bounded; an unknown key, operation or version is an error.
 """
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,7 +23,7 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, tag_field="op"):
     """Anything a client asks."""
 
 
-class Subscribe(Request, frozen=True, forbid_unknown_fields=True, tag="subscribe"):
+class SubscribeRequest(Request, frozen=True, forbid_unknown_fields=True, tag="subscribe"):
     """Send events and alerts, first from the history, then live."""
 
     version: int = PROTOCOL_VERSION
@@ -41,7 +41,7 @@ class Subscribe(Request, frozen=True, forbid_unknown_fields=True, tag="subscribe
     """Go on with what happens from now on."""
 
 
-class Status(Request, frozen=True, forbid_unknown_fields=True, tag="status"):
+class StatusRequest(Request, frozen=True, forbid_unknown_fields=True, tag="status"):
     """Send the status document."""
 
 
@@ -49,27 +49,28 @@ class ObserveRequest(Request, frozen=True, forbid_unknown_fields=True, tag="obse
     """Stream opens of these files, as long as this connection lasts (control socket)."""
 
     path: PathGlob
-    container: str = "all"
-    access: str = "any"
+    container: Literal["any", "none", "all"] = "all"
+    """``any`` (containers only), ``none`` (host only) or ``all``."""
+    access: Literal["any", "read", "write"] = "any"
 
 
-class Reload(Request, frozen=True, forbid_unknown_fields=True, tag="reload"):
+class ReloadRequest(Request, frozen=True, forbid_unknown_fields=True, tag="reload"):
     """Read rules and settings again (control socket)."""
 
 
-StreamRequest = Subscribe | Status
-ControlRequest = Status | ObserveRequest | Reload
+StreamRequest = SubscribeRequest | StatusRequest
+ControlRequest = StatusRequest | ObserveRequest | ReloadRequest
 
 T = TypeVar("T")
 
-_stream_decoder: Final = msgspec.msgpack.Decoder(StreamRequest)
-_control_decoder: Final = msgspec.msgpack.Decoder(ControlRequest)
+_stream_decoder: Final[msgspec.msgpack.Decoder[StreamRequest]] = msgspec.msgpack.Decoder(StreamRequest)
+_control_decoder: Final[msgspec.msgpack.Decoder[ControlRequest]] = msgspec.msgpack.Decoder(ControlRequest)
 
 
 def parse_stream_request(payload: bytes) -> StreamRequest:
     """Read a request to ``stream.sock``. Raises :class:`~monitor.sinks.frames.FrameError`."""
     request = _decode(_stream_decoder, payload)
-    if isinstance(request, Subscribe) and request.version != PROTOCOL_VERSION:
+    if isinstance(request, SubscribeRequest) and request.version != PROTOCOL_VERSION:
         raise FrameError(f"protocol version {request.version}; this service speaks {PROTOCOL_VERSION}")
     return request
 

@@ -1,0 +1,101 @@
+"""The control socket: root asks the running service to do something. ``control.sock``, mode 0600.
+
+What is asked is done by a :class:`ControlHandler` (:mod:`monitor.runtime`). What a
+connection asked to observe ends with the connection, however that ends.
+"""
+
+import logging
+from pathlib import Path
+from typing import Final, Protocol, assert_never
+
+from monitor.config.settings import Observe
+from monitor.sinks.frames import FrameError
+from monitor.sinks.requests import ControlRequest, ObserveRequest, ReloadRequest, StatusRequest, parse_control_request
+from monitor.sinks.server import Connection, SocketServer
+
+CONNECTIONS_MAX: Final = 16
+OBSERVES_MAX: Final = 8
+"""Of one connection."""
+
+logger = logging.getLogger(__name__)
+
+
+class ControlHandler(Protocol):
+    """What the service can be asked. A ``ValueError`` goes to the client; its text says what to do."""
+
+    def status(self) -> dict[str, object]:
+        """Return the status document (docs/events.md)."""
+        ...
+
+    def add_observe(self, observe: Observe) -> int:
+        """Stream opens of these files from now on; return a token. Raises ``ValueError``: bad glob, no room."""
+        ...
+
+    def remove_observe(self, token: int) -> None:
+        """End it."""
+        ...
+
+    def reload(self) -> dict[str, object]:
+        """Read rules and settings again. Raises ``ValueError`` with all mistakes, one a line; the old ones stay."""
+        ...
+
+
+class ControlServer:
+    """Server of ``control.sock``."""
+
+    def __init__(self, path: Path, handler: ControlHandler) -> None:
+        self._handler = handler
+        self._server = SocketServer(path, group_id=None, connections_max=CONNECTIONS_MAX)
+
+    async def start(self) -> None:
+        """Listen. Raises ``OSError`` when the socket cannot be made."""
+        await self._server.start(lambda: ControlConnection(self._server, self._handler))
+
+    async def stop(self) -> None:
+        """Close all connections, which ends what they observe, and remove the socket."""
+        await self._server.stop("the service has stopped")
+
+
+class ControlConnection(Connection):
+    """One client of the control socket; it may ask several things, one after the other."""
+
+    def __init__(self, server: SocketServer, handler: ControlHandler) -> None:
+        super().__init__(server)
+        self._handler = handler
+        self._tokens: list[int] = []
+
+    def on_request(self, payload: bytes) -> None:
+        """Do what is asked, answer."""
+        request = parse_control_request(payload)
+        try:
+            self.send(self._perform(request))
+        except ValueError as error:
+            self.fail(str(error))
+        except Exception as error:
+            # A sink: a request that goes wrong must not stop the service.
+            logger.exception("control request failed")
+            self.fail(f"internal error ({type(error).__name__}): see the service's log")
+
+    def on_closed(self) -> None:
+        """End what this connection observed."""
+        tokens, self._tokens = self._tokens, []
+        for token in tokens:
+            self._handler.remove_observe(token)
+
+    def _perform(self, request: ControlRequest) -> dict[str, object]:
+        match request:
+            case StatusRequest():
+                return {"status": self._handler.status()}
+            case ReloadRequest():
+                return {"reload": self._handler.reload()}
+            case ObserveRequest():
+                return {"observe": self._observe(request)}
+            case _:
+                assert_never(request)
+
+    def _observe(self, request: ObserveRequest) -> int:
+        if len(self._tokens) >= OBSERVES_MAX:
+            raise FrameError(f"{OBSERVES_MAX} observed globs a connection are allowed")
+        token = self._handler.add_observe(Observe(request.path, request.container, request.access))
+        self._tokens.append(token)
+        return token

@@ -1,0 +1,153 @@
+"""The last records, in memory: what ``tail -n`` and ``--since`` show.
+
+A record is the context or the alert itself, shared with the engine and encoded
+only for those who ask. Bounded twice: by number, and by an estimate of the bytes
+that the records keep alive (paths and arguments are the attacker's to choose).
+Records lie in blocks, so that the estimate costs nothing for each of them.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.model.alert import Alert
+from monitor.model.events import FileOpen, ProcessExecFailed
+from monitor.model.process import Context, ProcessImage
+
+Record = Context | Alert
+
+BLOCK_RECORDS: Final = 256
+EVENT_BYTES: Final = 450
+"""Estimate of a context and its event, without their text. Measured: 330 to 480."""
+ALERT_BYTES: Final = 1_500
+"""Estimate of what an alert adds to its context."""
+IMAGE_BYTES: Final = 1_500
+"""Estimate of a program's facts and its row in the process table, without their text."""
+TEXT_COPIES: Final = 3
+"""Arguments, the command line and its folded form."""
+
+
+class Numbered(Struct, frozen=True, gc=False):
+    """A record with what its document needs besides."""
+
+    sequence: int
+    record: Record
+    wall_offset_ns: int
+    """As it was when the record was published: a clock that steps later does not move it."""
+
+
+class _Block:
+    __slots__ = ("bytes", "first", "records", "wall_offset_ns")
+
+    def __init__(self, first: int, wall_offset_ns: int) -> None:
+        self.first = first
+        self.wall_offset_ns = wall_offset_ns
+        self.records: list[Record] = []
+        self.bytes = 0
+
+
+class History:
+    """A bounded, ordered log. Sequence numbers start at 1 and have no gaps."""
+
+    def __init__(self, records_max: int, bytes_max: int, wall_offset_ns: int) -> None:
+        self._records_max = records_max
+        self._bytes_max = bytes_max
+        self._wall_offset_ns = wall_offset_ns
+        self._block = _Block(1, wall_offset_ns)
+        self._sealed: deque[_Block] = deque()
+        self._sealed_records = 0
+        self._sealed_bytes = 0
+
+    @property
+    def wall_offset_ns(self) -> int:
+        """Of records from now on."""
+        return self._wall_offset_ns
+
+    @wall_offset_ns.setter
+    def wall_offset_ns(self, value: int) -> None:
+        if value != self._wall_offset_ns:
+            self._wall_offset_ns = value
+            self._seal()
+
+    @property
+    def next_sequence(self) -> int:
+        """Number of the record that comes next."""
+        return self._block.first + len(self._block.records)
+
+    def __len__(self) -> int:
+        return min(self._records_max, self._sealed_records + len(self._block.records))
+
+    @property
+    def estimated_bytes(self) -> int:
+        """What the full blocks keep alive."""
+        return self._sealed_bytes
+
+    def append(self, record: Record) -> None:
+        """Keep a record; forget the oldest when there are too many."""
+        records = self._block.records
+        records.append(record)
+        if len(records) >= BLOCK_RECORDS:
+            self._seal()
+
+    def read(self, first: int) -> Iterator[Numbered]:
+        """Yield what is kept from number ``first`` on, oldest first. What is appended meanwhile is left out."""
+        oldest = self._oldest(first)
+        for block, count in self._snapshot():
+            for index in range(max(0, oldest - block.first), count):
+                yield Numbered(block.first + index, block.records[index], block.wall_offset_ns)
+
+    def read_backwards(self, last: int) -> Iterator[Numbered]:
+        """Yield what is kept up to number ``last``, newest first. What is forgotten meanwhile still comes."""
+        oldest = self._oldest(0)
+        for block, count in reversed(self._snapshot()):
+            for index in range(min(count, last + 1 - block.first) - 1, max(0, oldest - block.first) - 1, -1):
+                yield Numbered(block.first + index, block.records[index], block.wall_offset_ns)
+
+    def _oldest(self, first: int) -> int:
+        return max(first, self.next_sequence - self._records_max)
+
+    def _snapshot(self) -> list[tuple[_Block, int]]:
+        """Return the blocks with their lengths now: full ones never change, the open one only grows."""
+        return [(block, len(block.records)) for block in (*self._sealed, self._block)]
+
+    def _seal(self) -> None:
+        block = self._block
+        self._block = _Block(block.first + len(block.records), self._wall_offset_ns)
+        block.bytes = _estimate_bytes(block.records)
+        self._sealed.append(block)
+        self._sealed_records += len(block.records)
+        self._sealed_bytes += block.bytes
+        while self._sealed and self._has_too_much():
+            oldest = self._sealed.popleft()
+            self._sealed_records -= len(oldest.records)
+            self._sealed_bytes -= oldest.bytes
+
+    def _has_too_much(self) -> bool:
+        surplus = self._sealed_records - len(self._sealed[0].records)
+        return surplus >= self._records_max or self._sealed_bytes > self._bytes_max
+
+
+def _estimate_bytes(records: list[Record]) -> int:
+    """Estimate what a block keeps alive; a program seen by many events counts once."""
+    images: dict[int, ProcessImage] = {}
+    total = EVENT_BYTES * len(records)
+    for record in records:
+        total += ALERT_BYTES if isinstance(record, Alert) else 0
+        for context in _list_contexts(record):
+            images[id(context.image)] = context.image
+            if context.parent_image is not None:
+                images[id(context.parent_image)] = context.parent_image
+            match context.event:
+                case FileOpen(path=path) | ProcessExecFailed(path_claimed=path):
+                    total += len(path)
+    for image in images.values():
+        total += IMAGE_BYTES + TEXT_COPIES * len(image.command_line) + 2 * len(image.executable) + len(image.exec.cwd)
+    return total
+
+
+def _list_contexts(record: Record) -> list[Context]:
+    if isinstance(record, Alert):
+        return [detection.context for detection in record.detections]
+    return [record]
