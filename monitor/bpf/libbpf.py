@@ -67,6 +67,7 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "bpf_map_lookup_elem": (c_int, c_int, c_char_p, c_char_p),
     "bpf_map_delete_elem": (c_int, c_int, c_char_p),
     "bpf_map_get_next_key": (c_int, c_int, c_char_p, c_char_p),
+    "libbpf_find_vmlinux_btf_id": (c_int, c_char_p, c_int),
     "btf__find_by_name_kind": (c_int, c_void_p, c_char_p, c_uint32),
     "btf__type_by_id": (c_void_p, c_void_p, c_uint32),
     "btf__name_by_offset": (c_char_p, c_void_p, c_uint32),
