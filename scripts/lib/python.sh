@@ -19,7 +19,7 @@ find_python() {
 ensure_venv() {
 	local wanted=$1 python key
 	python=$(find_python)
-	key=$(printf '%s\n' "$python" "$CHECKOUT" | cat - "$CHECKOUT"/{pyproject.toml,constraints.txt,setup.py} | sha256sum)
+	key=$(printf '%s\n' "$python" "$CHECKOUT" | cat - "$CHECKOUT"/{pyproject.toml,constraints.txt} | sha256sum)
 	_venv_has "$wanted" "$key" && return
 	(
 		flock 9
@@ -56,8 +56,10 @@ _make_venv() {
 
 # pip_install PYTHON ARGUMENT...: pip of that environment, held to the tested versions, build requirements too.
 pip_install() {
-	local python=$1
+	local python=$1 constraints
 	shift
-	PIP_CONSTRAINT=$CHECKOUT/constraints.txt PIP_BUILD_CONSTRAINT=$CHECKOUT/constraints.txt \
+	# As a URI: pip takes a space in these variables for the end of a name.
+	constraints=$("$python" -Ic 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).as_uri())' "$CHECKOUT/constraints.txt")
+	PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints \
 		"$python" -Im pip --disable-pip-version-check --no-input --retries 2 install --root-user-action ignore "$@"
 }

@@ -16,9 +16,13 @@ source "$CHECKOUT/scripts/lib/packages.sh"
 # shellcheck source-path=SCRIPTDIR
 source "$CHECKOUT/scripts/lib/python.sh"
 
-mkdir -p "$LOGS"
-touch "$CHECKOUT"/build/{venv,objects}.lock
-give_back "$CHECKOUT/build"
+# The folder for logs and locks; the first thing that a script does once it knows that it may.
+prepare_checkout() {
+	if ! { mkdir -p "$LOGS" && touch "$CHECKOUT"/build/{venv,objects}.lock; } 2>/dev/null; then
+		fail 3 "cannot write to $CHECKOUT/build: run it with sudo, or as the owner of this checkout"
+	fi
+	give_back "$CHECKOUT/build"
+}
 
 # make knows what is stale; two scripts at once would write the same files.
 ensure_objects() {

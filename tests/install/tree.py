@@ -1,0 +1,116 @@
+"""A fresh Debian: a root tree made from packages, with a copy of this checkout in it, in which commands are run.
+
+Not a container: chroot in a mount namespace of its own, so that programs see this machine's kernel, processes and
+cgroups, as on a host. /run and /tmp are the tree's; what is mounted vanishes with the last process of a command.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.install import machine
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COPY = Path("/srv/a checkout/stockade")
+"""Where the copy is in the tree; with a space, since users' folders have them."""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CERTIFICATES = Path("/etc/machine-certificates.pem")
+_NOT_COPIED = (".git", ".venv", "build", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
+
+# Arguments: the tree, how many folders follow, those (bound at the same place), then the command.
+_ENTER = """
+root=$1 folders=$2; shift 2
+for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
+mount -t tmpfs -o mode=0755 run "$root/run"
+mount -t tmpfs -o mode=1777 tmp "$root/tmp"
+while [ "$folders" -gt 0 ]; do
+    mkdir -p "$root$1"; mount --bind "$1" "$root$1"; shift; folders=$((folders - 1))
+done
+exec chroot "$root" "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A root tree and how its programs reach the network."""
+
+    root: Path
+    environment: dict[str, str]
+    folders: tuple[Path, ...]
+
+    def run(
+        self, *command: str, timeout: float = 60, network: bool = True, user: str = "root"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the tree, its two outputs together; ``network=False`` leaves it without any.
+
+        Raises:
+            subprocess.TimeoutExpired: after ``timeout`` seconds.
+        """
+        namespaces = ["--mount", "--propagation", "private", *([] if network else ["--net"])]
+        enter = ["sh", "-euc", _ENTER, "sh", str(self.root), str(len(self.folders)), *map(str, self.folders)]
+        become = ["setpriv", f"--reuid={user}", "--clear-groups"] if user != "root" else []
+        return subprocess.run(
+            ["unshare", *namespaces, *enter, *become, *command],
+            env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def script(self, name: str, *arguments: str, timeout: float = 60, **how: bool | str) -> tuple[int, str]:
+        """Run one of the checkout's scripts; answers its exit status and what it said."""
+        done = self.run(str(COPY / "scripts" / name), *arguments, timeout=timeout, **how)  # type: ignore[arg-type]  # passed on as they are
+        return done.returncode, done.stdout
+
+    def read(self, path: str) -> str:
+        """The text of a file in the tree."""
+        return (self.root / path.lstrip("/")).read_text()
+
+
+def make_tree(root: Path, codename: str) -> Tree:
+    """Make a minimal Debian of that release (no Python, no certificates) and copy the checkout into it.
+
+    Raises:
+        subprocess.CalledProcessError: mmdebstrap failed; its output is in the error's notes.
+    """
+    options = [f"--aptopt={line.rstrip(';')}" for line in machine.get_apt_options()]
+    sources = [str(source) for source in machine.get_debian_sources(codename)]
+    _run_or_explain(
+        [
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            "--dpkgopt=force-unsafe-io",
+            *options,
+            codename,
+            str(root),
+            "-",
+        ],
+        input_text="\n".join(sources),
+    )
+    for credentials in machine.get_apt_credentials():
+        shutil.copy2(credentials, root / credentials.relative_to("/"))
+    shutil.copytree(CHECKOUT, root / COPY.relative_to("/"), ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
+
+    environment = machine.get_environment()
+    if certificates := machine.get_certificates():
+        shutil.copy2(certificates, root / _CERTIFICATES.relative_to("/"))
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"), str(_CERTIFICATES))
+    return Tree(root, environment, tuple(machine.get_local_folders(environment)))
+
+
+def _run_or_explain(command: Sequence[str], *, input_text: str) -> None:
+    done = subprocess.run(
+        command, input=input_text, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"}, check=False
+    )
+    if done.returncode:
+        error = subprocess.CalledProcessError(done.returncode, command)
+        error.add_note(done.stderr[-2000:])
+        raise error
