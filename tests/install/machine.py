@@ -1,7 +1,7 @@
 """How this machine reaches its package sources, so that a fresh tree on it reaches them the same way.
 
-Read from apt and pip themselves at run time: mirrors, proxies, credentials, certificates and local folders are this
-machine's affair, and none of them is written down in the project.
+Read from apt and pip themselves at run time: mirrors, proxies, credentials and certificates are this machine's affair,
+and none of them is written down in the project.
 """
 
 import os
@@ -12,7 +12,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 DEBIAN = "http://deb.debian.org/debian"
 DEBIAN_SECURITY = "http://deb.debian.org/debian-security"
@@ -61,20 +60,17 @@ def get_certificates() -> Path | None:
 
 
 def get_environment() -> dict[str, str]:
-    """Proxies, and pip's options wherever they are configured, as environment variables."""
+    """Proxies, and pip's options wherever they are configured, as environment variables.
+
+    What is on this machine's disk (a folder of wheels, a certificate) is left out: a tree does not have it.
+    """
     proxies = {name: value for name, value in os.environ.items() if name.lower() in _PROXIES}
     options = {}
     for line in _run(sys.executable, "-m", "pip", "config", "list").splitlines():
-        if match := _PIP_OPTION.match(line):
-            options["PIP_" + match[1].upper().replace("-", "_")] = match[2]
+        match = _PIP_OPTION.match(line)
+        if match and (words := [word for word in match[2].split() if not word.startswith(("/", "file:"))]):
+            options["PIP_" + match[1].upper().replace("-", "_")] = " ".join(words)
     return proxies | options
-
-
-def get_local_folders(environment: dict[str, str]) -> list[Path]:
-    """Folders that those options name: an index or wheels on this machine's disk."""
-    words = [word for name, value in environment.items() if name.startswith("PIP_") for word in value.split()]
-    paths = [Path(urlsplit(word).path) for word in words if word.startswith(("/", "file://"))]
-    return [path for path in dict.fromkeys(paths) if path.is_dir()]
 
 
 def _read_own_codename() -> str:

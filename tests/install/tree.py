@@ -21,15 +21,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES = Path("/etc/machine-certificates.pem")
 _NOT_COPIED = (".git", ".venv", "build", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
 
-# Arguments: the tree, how many folders follow, those (bound at the same place), then the command.
 _ENTER = """
-root=$1 folders=$2; shift 2
+root=$1; shift
 for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
 mount -t tmpfs -o mode=0755 run "$root/run"
 mount -t tmpfs -o mode=1777 tmp "$root/tmp"
-while [ "$folders" -gt 0 ]; do
-    mkdir -p "$root$1"; mount --bind "$1" "$root$1"; shift; folders=$((folders - 1))
-done
 exec chroot "$root" "$@"
 """
 
@@ -40,7 +36,6 @@ class Tree:
 
     root: Path
     environment: dict[str, str]
-    folders: tuple[Path, ...]
 
     def run(
         self, *command: str, timeout: float = 60, network: bool = True, user: str = "root"
@@ -51,7 +46,7 @@ class Tree:
             subprocess.TimeoutExpired: after ``timeout`` seconds.
         """
         namespaces = ["--mount", "--propagation", "private", *([] if network else ["--net"])]
-        enter = ["sh", "-euc", _ENTER, "sh", str(self.root), str(len(self.folders)), *map(str, self.folders)]
+        enter = ["sh", "-euc", _ENTER, "sh", str(self.root)]
         become = ["setpriv", f"--reuid={user}", "--clear-groups"] if user != "root" else []
         return subprocess.run(
             ["unshare", *namespaces, *enter, *become, *command],
@@ -103,7 +98,7 @@ def make_tree(root: Path, codename: str) -> Tree:
     if certificates := machine.get_certificates():
         shutil.copy2(certificates, root / _CERTIFICATES.relative_to("/"))
         environment |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"), str(_CERTIFICATES))
-    return Tree(root, environment, tuple(machine.get_local_folders(environment)))
+    return Tree(root, environment)
 
 
 def _run_or_explain(command: Sequence[str], *, input_text: str) -> None:
