@@ -9,6 +9,7 @@ Names come from the Elastic Common Schema 8; what it has no name for is below
 """
 
 import re
+from collections.abc import Set
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -26,6 +27,8 @@ RULES_MAX: Final = 16
 CONTRIBUTIONS_MAX: Final = 8
 """Contributions shown of each subject; the number of the rest is in ``contributions_more``."""
 
+_WELL_KNOWN_USERS: Final = {0: "root", 65534: "nobody"}
+"""The same everywhere on Linux; other names differ between containers, so they stay numbers."""
 _TECHNIQUE_TAG: Final = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
 _TACTIC_TAG: Final = re.compile(r"attack\.([a-z][a-z_-]+)")
 
@@ -39,11 +42,11 @@ def build_event_document(context: Context, origin: Origin, *, sequence: int) -> 
     own: Document = {"ktime_ns": event.ktime_ns}
     if isinstance(event, TaskEvent):
         document["process"] = _build_process(context, event, origin)
-        document["user"] = {"id": str(event.uid)}
+        document["user"] = _build_user(event.uid)
         own |= {"cgroup_id": event.cgroup_id, "cpu": event.cpu, "cpu_sequence": event.sequence}
     if context.container is not None:
         document |= _build_container(context.container, is_runtime_init=context.is_runtime_init)
-    document["host"] = {"name": origin.host_name, "boot": {"id": origin.boot_id}}
+    document["host"] = {"name": origin.host_name}
     document["stockade"] = own
     fill_event(event, document)
     head["sequence"] = sequence
@@ -73,7 +76,16 @@ def build_alert_document(alert: Alert, origin: Origin, *, sequence: int, mode: s
     threat = _build_threat(alert.detections)
     if threat:
         document["threat"] = threat
-    for detail in ("namespaces", "cap_effective", "cap_permitted", "cpu", "cpu_sequence"):
+    for detail in (
+        "ktime_ns",
+        "namespaces",
+        "cap_effective",
+        "cap_permitted",
+        "cpu",
+        "cpu_sequence",
+        "open_flags",
+        "fd",
+    ):
         own.pop(detail, None)  # the event's own document has them; an alert stays small
     own |= _build_judgement(alert, mode)
     return document
@@ -107,6 +119,13 @@ def _build_process(context: Context, event: TaskEvent, origin: Origin) -> Docume
     if parent:
         process["parent"] = parent
     return process
+
+
+def _build_user(uid: int) -> Document:
+    fields: Document = {"id": str(uid)}
+    if name := _WELL_KNOWN_USERS.get(uid):
+        fields["name"] = name
+    return fields
 
 
 def _build_parent(context: Context, origin: Origin) -> Document:
@@ -169,14 +188,15 @@ def _build_threat(detections: tuple[Detection, ...]) -> Document:
         threat["technique"] = {"id": list(techniques)}
     if tactics:
         threat["tactic"] = {"name": list(tactics)}
-    return {"framework": "MITRE ATT&CK", **threat} if threat else {}
+    return threat
 
 
 def _build_judgement(alert: Alert, mode: str) -> Document:
+    known = {(risk.subject, risk.subject_id) for risk in alert.risks}
     fields: Document = {
         "mode": mode,
         "risk": [_build_risk(risk) for risk in alert.risks],
-        "verdicts": [_build_verdict(verdict) for verdict in alert.verdicts],
+        "verdicts": [_build_verdict(verdict, known) for verdict in alert.verdicts],
         "repeats": alert.repeats,
     }
     if len(alert.detections) > 1:
@@ -208,14 +228,12 @@ def _build_contribution(contribution: Contribution) -> Document:
     return fields
 
 
-def _build_verdict(verdict: Verdict) -> Document:
-    fields: Document = {
-        "action": verdict.action,
-        "mode": verdict.mode,
-        "subject": verdict.subject,
-        "subject_id": verdict.subject_id,
-        "reason": verdict.reason,
-    }
+def _build_verdict(verdict: Verdict, known: Set[tuple[str, str]]) -> Document:
+    """Describe a verdict; the id of its subject is left out when the risks name it already."""
+    fields: Document = {"action": verdict.action, "mode": verdict.mode, "subject": verdict.subject}
+    if (verdict.subject, verdict.subject_id) not in known:
+        fields["subject_id"] = verdict.subject_id
+    fields["reason"] = verdict.reason
     if verdict.for_s:
         fields["for_s"] = verdict.for_s
     if verdict.weakened_by:

@@ -222,8 +222,8 @@ _FILE_TYPES: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
     stat.S_IFLNK: "symlink",
-    stat.S_IFCHR: "device",
-    stat.S_IFBLK: "device",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }

@@ -10,32 +10,20 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct
-
 from monitor.model.alert import Alert
 from monitor.model.events import FileOpen, ProcessExecFailed
-from monitor.model.process import Context, ProcessImage
-
-Record = Context | Alert
+from monitor.model.process import ProcessImage
+from monitor.sinks.records import Numbered, Record
 
 BLOCK_RECORDS: Final = 256
 EVENT_BYTES: Final = 450
 """Estimate of a context and its event, without their text. Measured: 330 to 480."""
 ALERT_BYTES: Final = 1_500
 """Estimate of what an alert adds to its context."""
-IMAGE_BYTES: Final = 1_500
+IMAGE_BYTES: Final = 1_200
 """Estimate of a program's facts and its row in the process table, without their text."""
 TEXT_COPIES: Final = 3
 """Arguments, the command line and its folded form."""
-
-
-class Numbered(Struct, frozen=True, gc=False):
-    """A record with what its document needs besides."""
-
-    sequence: int
-    record: Record
-    wall_offset_ns: int
-    """As it was when the record was published: a clock that steps later does not move it."""
 
 
 class _Block:
@@ -130,24 +118,23 @@ class History:
 
 
 def _estimate_bytes(records: list[Record]) -> int:
-    """Estimate what a block keeps alive; a program seen by many events counts once."""
+    """Estimate what a block keeps alive; a program seen by many events counts once.
+
+    The parent's program is left out: it was the subject of an event of its own, or still runs.
+    """
     images: dict[int, ProcessImage] = {}
     total = EVENT_BYTES * len(records)
     for record in records:
-        total += ALERT_BYTES if isinstance(record, Alert) else 0
-        for context in _list_contexts(record):
-            images[id(context.image)] = context.image
-            if context.parent_image is not None:
-                images[id(context.parent_image)] = context.parent_image
-            match context.event:
-                case FileOpen(path=path) | ProcessExecFailed(path_claimed=path):
-                    total += len(path)
+        context = record
+        if isinstance(context, Alert):
+            total += ALERT_BYTES
+            context = context.context
+        images[id(context.image)] = context.image
+        event = context.event
+        if isinstance(event, FileOpen):
+            total += len(event.path)
+        elif isinstance(event, ProcessExecFailed):
+            total += len(event.path_claimed)
     for image in images.values():
         total += IMAGE_BYTES + TEXT_COPIES * len(image.command_line) + 2 * len(image.executable) + len(image.exec.cwd)
     return total
-
-
-def _list_contexts(record: Record) -> list[Context]:
-    if isinstance(record, Alert):
-        return [detection.context for detection in record.detections]
-    return [record]

@@ -16,7 +16,7 @@ FilterText = Annotated[str, Meta(max_length=4_096)]
 ContainerText = Annotated[str, Meta(min_length=1, max_length=512)]
 PathGlob = Annotated[str, Meta(min_length=1, max_length=4_096)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
-WallTime = Annotated[int, Meta(ge=0, lt=1 << 63)]
+WallTime = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, tag_field="op"):

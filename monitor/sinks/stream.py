@@ -20,11 +20,11 @@ from msgspec import Struct
 from monitor.config.settings import StreamSettings
 from monitor.model.alert import Alert
 from monitor.model.process import Context
-from monitor.sinks.ecs import build_alert_document, build_event_document
 from monitor.sinks.frames import build_frame
-from monitor.sinks.history import History, Numbered, Record
+from monitor.sinks.history import History
 from monitor.sinks.origin import Origin
 from monitor.sinks.peers import find_group_id
+from monitor.sinks.records import Numbered, Record, build_document
 from monitor.sinks.server import SocketServer
 from monitor.sinks.subscriber import QUEUES_BYTES_MAX, Predicate
 from monitor.sinks.subscription import StreamConnection
@@ -179,16 +179,8 @@ class EventStream:
 
     def encode(self, numbered: Numbered) -> bytes | None:
         """Build and encode one document; None, counted and logged, when that fails."""
-        origin = self._origin
-        if numbered.wall_offset_ns != origin.wall_offset_ns:
-            origin = Origin(origin.boot_id, origin.host_name, numbered.wall_offset_ns)
-        record = numbered.record
         try:
-            if isinstance(record, Alert):
-                document = build_alert_document(record, origin, sequence=numbered.sequence, mode=self._mode)
-            else:
-                document = build_event_document(record, origin, sequence=numbered.sequence)
-            return build_frame(document)
+            return build_frame(build_document(numbered, self._origin, self._mode))
         except Exception:
             # A sink: one record that cannot be shown must not stop the service.
             self.failed += 1

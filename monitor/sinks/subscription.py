@@ -14,7 +14,7 @@ from monitor import __version__
 from monitor.model.alert import Alert
 from monitor.model.process import Context
 from monitor.sinks.frames import FrameError
-from monitor.sinks.history import Numbered
+from monitor.sinks.records import Numbered
 from monitor.sinks.requests import PROTOCOL_VERSION, StatusRequest, SubscribeRequest, parse_stream_request
 from monitor.sinks.server import Connection, SocketServer
 from monitor.sinks.subscriber import OutgoingQueue, Predicate, Wish
