@@ -1,0 +1,135 @@
+"""Records of known content."""
+
+import pytest
+
+from monitor.model.events import CgroupCreate, FileOpen, ProcessExec, ProcessExit, ProcessFork
+from monitor.wire import _layout as layout
+from monitor.wire.decoder import DecodeError, decode_record
+
+
+def build_record(struct_name: str, strings: dict[str, bytes] | None = None, **fields: int) -> bytes:
+    """A record as the kernel writes it: fixed part, then the strings."""
+    struct, names = layout.STRUCTS[struct_name], layout.FIELDS[struct_name]
+    values = dict.fromkeys(names, 0) | fields
+    tail = b""
+    for name, text in (strings or {}).items():
+        values[f"{name}_offset"] = struct.size + len(tail)
+        values[f"{name}_length"] = len(text)
+        tail += text
+    values["length"] = struct.size + len(tail)
+    return struct.pack(*(values[name] for name in names)) + tail
+
+
+def decode(record: bytes) -> object:
+    return decode_record(record, 0, len(record))
+
+
+def an_exec(args: bytes, **fields: int) -> ProcessExec:
+    strings = {"executable": b"/usr/bin/cat", "args": args, "cwd": b"/root", "script": b"", "tty": b"pts0"}
+    event = decode(build_record("process_exec_event", strings, type=layout.EVENT_PROCESS_EXEC, **fields))
+    assert isinstance(event, ProcessExec)
+    return event
+
+
+def test_a_fork_names_child_and_forker() -> None:
+    record = build_record(
+        "process_fork_event", type=layout.EVENT_PROCESS_FORK, tgid=7, parent_tgid=3, parent_exec_id=2, sequence=9
+    )
+
+    event = decode(record)
+
+    assert isinstance(event, ProcessFork)
+    assert (event.tgid, event.parent_tgid, event.parent_exec_id, event.sequence) == (7, 3, 2, 9)
+
+
+def test_argv_is_split_at_its_nuls_and_keeps_empty_arguments() -> None:
+    assert an_exec(b"cat\0\0/etc/shadow\0").args == ("cat", "", "/etc/shadow")
+
+
+def test_an_empty_argv_has_no_arguments() -> None:
+    assert an_exec(b"").args == ()
+
+
+def test_a_cut_off_argv_keeps_its_last_piece_and_says_so() -> None:
+    event = an_exec(b"sh\0-c\0abc", exec_flags=layout.EXEC_ARGS_TRUNCATED)
+
+    assert event.args == ("sh", "-c", "abc")
+    assert event.args_truncated
+
+
+def test_invalid_utf8_is_backslash_escaped() -> None:
+    assert an_exec(b"a\xff\0").args == ("a\\xff",)
+
+
+@pytest.mark.parametrize(
+    ("flag", "field"),
+    [
+        (layout.FILE_MEMFD, "is_memfd"),
+        (layout.FILE_DELETED, "is_deleted"),
+        (layout.FILE_UPPER_LAYER, "is_upper_layer"),
+        (layout.FILE_TMPFS, "is_tmpfs"),
+        (layout.FILE_FOREIGN_NAMESPACE, "is_foreign_namespace"),
+        (layout.FILE_PATH_TRUNCATED, "is_path_truncated"),
+        (layout.FILE_DETACHED_MOUNT, "is_detached_mount"),
+    ],
+)
+def test_each_file_flag_has_its_field(flag: int, field: str) -> None:
+    assert getattr(an_exec(b"x\0", file_flags=flag), field) is True
+    assert getattr(an_exec(b"x\0"), field) is False
+
+
+def test_an_unknown_upper_layer_is_none() -> None:
+    assert an_exec(b"x\0", file_flags=layout.FILE_UPPER_UNKNOWN).is_upper_layer is None
+
+
+@pytest.mark.parametrize(("code", "status", "signal"), [(3 << 8, 3, 0), (9, 0, 9), (0x80 | 11, 0, 11)])
+def test_an_exit_code_is_taken_apart_as_wait_does(code: int, status: int, signal: int) -> None:
+    event = decode(build_record("process_exit_event", type=layout.EVENT_PROCESS_EXIT, exit_code=code))
+
+    assert isinstance(event, ProcessExit)
+    assert (event.exit_status, event.signal) == (status, signal)
+
+
+def test_a_failed_open_has_an_errno_and_no_descriptor() -> None:
+    record = build_record(
+        "file_open_event", {"path": b"/etc/shadow"}, type=layout.EVENT_FILE_OPEN, result=-13,
+        file_flags=layout.FILE_PATH_CLAIMED,
+    )  # fmt: skip
+
+    event = decode(record)
+
+    assert isinstance(event, FileOpen)
+    assert (event.errno, event.fd, event.is_path_claimed) == (13, -1, True)
+
+
+def test_a_created_file_counts_as_written() -> None:
+    record = build_record("file_open_event", type=layout.EVENT_FILE_OPEN, access=layout.OPEN_CREATED)
+
+    event = decode(record)
+
+    assert isinstance(event, FileOpen)
+    assert event.is_write
+    assert event.is_created
+
+
+def test_a_cgroup_event_is_about_its_subject() -> None:
+    record = build_record(
+        "cgroup_event", {"path": b"/docker/x"}, type=layout.EVENT_CGROUP_CREATE, cgroup_id=1, subject_cgroup_id=77
+    )
+
+    event = decode(record)
+
+    assert isinstance(event, CgroupCreate)
+    assert (event.cgroup_id, event.path) == (77, "/docker/x")
+
+
+def test_a_string_that_reaches_past_the_record_is_refused() -> None:
+    record = build_record("file_open_event", {"path": b"/etc"}, type=layout.EVENT_FILE_OPEN)
+
+    with pytest.raises(DecodeError, match="past the end"):
+        decode_record(record, 0, len(record) - 1)
+
+
+def test_an_unknown_type_is_refused() -> None:
+    with pytest.raises(DecodeError, match="unknown record type"):
+        decode(bytes([200, 0]) + bytes(200))
