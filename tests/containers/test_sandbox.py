@@ -14,10 +14,6 @@ from tests.support.sandbox import Sandbox, SandboxError, find_modes
 
 pytestmark = pytest.mark.containers
 
-COMBINATIONS = [
-    (runtime, mode) for mode in find_modes() for runtime in oci.find_runtimes() if oci.supports(runtime, mode)
-]
-
 
 def cgroup_tree() -> set[str]:
     """Every cgroup of the machine below a depth that only containers reach."""
@@ -63,7 +59,7 @@ def test_mounts_and_network_are_private() -> None:
     assert "lo:" in devices
 
 
-@pytest.mark.parametrize(("runtime", "mode"), COMBINATIONS)
+@pytest.mark.parametrize(("runtime", "mode"), oci.find_combinations())
 def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Path) -> None:
     cgroups, controllers = cgroup_tree(), switched_on()
     wish = oci.Wish(cgroup_path=f"/kubepods/besteffort/pod1234/{oci.new_id()}")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.support.sandbox import CAP_SYS_RESOURCE, PATH, Sandbox, SandboxError, has_capability
+from tests.support.sandbox import CAP_SYS_RESOURCE, PATH, Sandbox, SandboxError, find_modes, has_capability
 
 CAPABILITIES = (
     *("CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD"),
@@ -50,6 +50,11 @@ def find_runtimes() -> tuple[str, ...]:
 def supports(runtime: str, mode: str) -> bool:
     """crun refuses hybrid hosts ("cgroups in hybrid mode not supported")."""
     return not (runtime == "crun" and mode == "hybrid")
+
+
+def find_combinations() -> tuple[tuple[str, str], ...]:
+    """Each container runtime in each cgroup mode that it has on this machine."""
+    return tuple((name, mode) for mode in find_modes() for name in find_runtimes() if supports(name, mode))
 
 
 def new_id() -> str:

@@ -4,7 +4,8 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-FLAGS = ("-O1", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-s", "-static", "-pthread")
+WARNINGS = ("-O1", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-s")
+STATIC = ("-static", "-pthread")
 
 
 def build_programs(sources: Path, into: Path) -> dict[str, Path]:
@@ -15,7 +16,20 @@ def build_programs(sources: Path, into: Path) -> dict[str, Path]:
 
 
 def _build(source: Path, program: Path) -> tuple[str, Path]:
-    done = subprocess.run(["gcc", *FLAGS, "-o", program, source], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["gcc", *WARNINGS, *_flags(source), "-o", program, source], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{source} does not compile:\n{done.stderr}")
     return source.stem, program
+
+
+def _flags(source: Path) -> tuple[str, ...]:
+    """A program says in its first line (``// gcc: -flags``) when it wants to be linked in another way."""
+    first = source.read_text().partition("\n")[0]
+    return tuple(first.removeprefix("// gcc: ").split()) if first.startswith("// gcc: ") else STATIC
+
+
+def find_loader() -> Path:
+    """The dynamic loader of this machine, itself a static program."""
+    return Path("/lib64/ld-linux-x86-64.so.2").resolve()

@@ -126,12 +126,17 @@ class Sandbox:
         return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(extra or {})}
 
     def run(
-        self, args: Sequence[str | os.PathLike[str]], *, timeout_s: float = 30, check: bool = True
+        self,
+        args: Sequence[str | os.PathLike[str]],
+        *,
+        timeout_s: float = 30,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the sandbox and return its output. Raises CalledProcessError, TimeoutExpired."""
+        """Run a command in the sandbox and return its output. Raises SandboxError (``check``), TimeoutExpired."""
         done = subprocess.run(
             self.command(args),
-            env=self.environment(),
+            env=self.environment(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
