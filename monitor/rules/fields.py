@@ -7,7 +7,6 @@ does with the value is :mod:`monitor.rules.compiler`; which names are known but
 have no sensor is :mod:`monitor.rules.unavailable`.
 """
 
-import difflib
 import enum
 import errno
 import stat
@@ -488,10 +487,9 @@ def find_field(name: str) -> Field | None:
     return field
 
 
-def suggest_fields(name: str) -> list[str]:
-    """Up to three known names close to ``name``, for an error message."""
-    known = {known.lower(): known for known in (*_BY_NAME, *unavailable_names())}
-    return [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)]
+def field_names() -> tuple[str, ...]:
+    """Every fixed name that a rule may use, in both taxonomies, and those that are known to have no sensor."""
+    return (*_BY_NAME, *unavailable_names())
 
 
 def describe_fields() -> list[tuple[str, str, str, str]]:

@@ -54,7 +54,7 @@ class CompiledCorrelation(Struct, frozen=True):
     value_of: Getter | None = None
     """``value_count``: the value whose distinct ones are counted."""
     is_met: Callable[[Collection[str]], bool] | None = None
-    """``temporal`` and ``temporal_ordered`` with a boolean condition: do these base rules, seen in the window, fulfil it?
+    """Temporal kinds with a boolean condition: do these base rules, seen in the window, fulfil it?
 
     None: ``operator`` and ``count`` on the number of distinct base rules seen.
     """

@@ -1,0 +1,136 @@
+"""Bind a rule book to this run: exceptions that still hold, closures, index, kernel patterns.
+
+From plain data only: neither YAML nor pySigma is needed here.
+"""
+
+from collections.abc import Callable, Collection, Hashable, Iterable
+from datetime import date
+
+from msgspec import Struct
+
+from monitor.model.interest import OpenPattern
+from monitor.model.process import Context
+from monitor.rules.categories import CATEGORIES, GUARDS
+from monitor.rules.compiler import CompileError, compile_predicate
+from monitor.rules.fields import find_field
+from monitor.rules.index import index_rules
+from monitor.rules.ir import And, AnyNode, CorrelationIR, Exists, Not, Or, RuleBook, RuleIR
+from monitor.rules.open_filter import build_open_patterns
+from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, Getter, Predicate, RuleSet, RuleWarning
+from monitor.rules.trees import all_of
+
+_SECOND_NS = 1_000_000_000
+
+
+class BoundRule(Struct, frozen=True):
+    """An active rule with what was derived from it."""
+
+    ir: RuleIR
+    condition: AnyNode
+    """The rule's condition without what its exceptions take away today."""
+    compiled: CompiledRule
+    open_patterns: tuple[OpenPattern, ...]
+
+
+def bind_rules(book: RuleBook, today: date) -> RuleSet:
+    """The rule set for evaluation. Raises :class:`CompileError` for a book that no reading makes (a bad cache)."""
+    bound = [_bind_rule(ir, today) for ir in book.rules if not ir.rule.inactive_reason]
+    correlations = tuple(_bind_correlation(ir) for ir in book.correlations if not ir.rule.inactive_reason)
+    events = [CATEGORIES[rule.ir.category].event for rule in bound]
+    return RuleSet(
+        rules=(*(ir.rule for ir in book.rules), *(ir.rule for ir in book.correlations)),
+        enabled=tuple(rule.compiled for rule in bound),
+        correlations=correlations,
+        open_patterns=tuple(pattern for rule in bound for pattern in rule.open_patterns),
+        needed_events=frozenset(event.__name__ for event in events),
+        warnings=(*book.warnings, *_expired(book.rules, today)),
+        index=index_rules(
+            zip(events, (rule.condition for rule in bound), (rule.compiled for rule in bound), strict=True)
+        ),
+    )
+
+
+def effective_condition(ir: RuleIR, today: date) -> AnyNode:
+    """What a rule matches today: its condition, and none of the exceptions that have not expired."""
+    holding = [Not(exception.when) for exception in ir.exceptions if not _is_expired(exception.expires, today)]
+    return all_of([ir.condition, *holding]) if holding else ir.condition
+
+
+def _is_expired(expires: str, today: date) -> bool:
+    return bool(expires) and date.fromisoformat(expires) <= today
+
+
+def _expired(rules: Iterable[RuleIR], today: date) -> Iterable[RuleWarning]:
+    return [
+        RuleWarning(exception.location, f"this exception of rule {ir.rule.name} has expired on {exception.expires}")
+        for ir in rules
+        for exception in ir.exceptions
+        if _is_expired(exception.expires, today)
+    ]
+
+
+def _bind_rule(ir: RuleIR, today: date) -> BoundRule:
+    category = CATEGORIES.get(ir.category)
+    if category is None:
+        raise CompileError(f"unknown category {ir.category}")
+    condition = effective_condition(ir, today)
+    matches = compile_predicate(condition)
+    guard = GUARDS.get(ir.category)
+    return BoundRule(
+        ir=ir,
+        condition=condition,
+        compiled=CompiledRule(ir.rule, _guarded(guard, matches) if guard else matches),
+        open_patterns=build_open_patterns(condition, category, ir.rule.name) if category.is_open else (),
+    )
+
+
+def _guarded(guard: Predicate, matches: Predicate) -> Predicate:
+    return lambda context: guard(context) and matches(context)
+
+
+def _bind_correlation(ir: CorrelationIR) -> CompiledCorrelation:
+    return CompiledCorrelation(
+        rule=ir.rule,
+        kind=ir.kind,
+        base_rule_ids=ir.base_rule_ids,
+        group_by=tuple(tuple(_getter(name) for name in names) for names in ir.group_by),
+        timespan_ns=ir.timespan_s * _SECOND_NS,
+        operator=ir.operator,
+        count=ir.count,
+        value_of=_value_getter(ir.value_fields) if ir.value_fields else None,
+        is_met=None if ir.expression is None else _bind_expression(ir.expression),
+    )
+
+
+def _getter(name: str) -> Getter:
+    field = find_field(name)
+    if field is None:
+        raise CompileError(f"unknown field {name}")
+    return field.get
+
+
+def _value_getter(names: tuple[str, ...]) -> Getter:
+    getters = tuple(_getter(name) for name in names)
+    if len(getters) == 1:
+        return getters[0]
+
+    def values(context: Context) -> Hashable:
+        found = tuple(get(context) for get in getters)
+        return None if None in found else found
+
+    return values
+
+
+def _bind_expression(node: AnyNode) -> Callable[[Collection[str]], bool]:
+    """The boolean condition of a temporal correlation over the ids of base rules."""
+    match node:
+        case Exists(rule_id):
+            return lambda seen: rule_id in seen
+        case And(nodes):
+            parts = [_bind_expression(part) for part in nodes]
+            return lambda seen: all(part(seen) for part in parts)
+        case Or(nodes):
+            parts = [_bind_expression(part) for part in nodes]
+            return lambda seen: any(part(seen) for part in parts)
+        case _:
+            raise CompileError("a temporal condition knows and, or and rules only")

@@ -1,0 +1,225 @@
+"""Read the ``detection`` of a rule: selections and condition, each mistake at its place.
+
+pySigma parses the condition; its names are resolved here, so that a missing
+one is reported where it stands.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from msgspec import Struct
+from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionNOT, ConditionOR, ConditionSelector
+from sigma.conditions import SigmaCondition as PySigmaCondition
+
+from monitor.rules.ir import FALSE, AnyNode, Not
+from monitor.rules.lowering import ItemError, UnavailableError, check_modifiers, get_field, lower_item
+from monitor.rules.suggest import suggest
+from monitor.rules.trees import all_of, any_of
+from monitor.rules.yaml_nodes import Plain, YamlFile
+
+CONDITION_CHARACTERS_MAX = 4_096
+PARENTHESES_MAX = 32
+_WORD = re.compile(r"[A-Za-z0-9_*-]+")
+
+
+class ReadingContext(Struct):
+    """What reading a rule's conditions depends on, and what it finds out on the way."""
+
+    file: YamlFile
+    keyword_fields: tuple[str, ...]
+    missing_here: list[str]
+    """Reasons why the rule cannot be active, in the order found."""
+    is_foreign: bool = False
+    """The rule is of another system: its field names are not ours to judge."""
+
+
+def read_detection(node: yaml.Node, context: ReadingContext) -> AnyNode:
+    """The predicate of ``detection``; mistakes are noted in ``context.file``, and the result then means nothing."""
+    file = context.file
+    entries = file.entries(node, "detection")
+    if not isinstance(node, yaml.MappingNode):
+        return FALSE
+    selections: dict[str, AnyNode] = {}
+    condition: yaml.Node | None = None
+    key_nodes: dict[str, yaml.Node] = {}
+    for entry in entries:
+        if entry.key == "condition":
+            condition = entry.value
+        elif entry.key == "timeframe":
+            file.error(entry.key_node, "timeframe belongs to Sigma's old aggregations; write a correlation rule")
+        else:
+            selections[entry.key] = read_selection(entry.value, context, f"selection {entry.key!r}")
+            key_nodes[entry.key] = entry.key_node
+    if not selections:
+        file.error(node, "detection has no selection")
+    if condition is None:
+        file.error(node, "detection has no condition")
+        return FALSE
+    used: set[str] = set()
+    nodes = [_read_condition(part, selections, used, file) for part in file.items(condition)]
+    if not nodes:
+        file.error(condition, "condition is an empty list")
+    for name, key_node in key_nodes.items():
+        if name not in used:
+            file.warn(key_node, f"selection {name!r} is not used in the condition")
+    return any_of(nodes)
+
+
+def read_selection(node: yaml.Node, context: ReadingContext, what: str) -> AnyNode:
+    """The predicate of a map of items (all hold), or of a list of maps or keywords (one holds)."""
+    if isinstance(node, yaml.MappingNode):
+        entries = context.file.entries(node, what)
+        if not entries and not node.value:
+            context.file.error(node, f"{what} is empty: it would match everything")
+        return all_of([_read_item(entry.key, entry.key_node, entry.value, context) for entry in entries])
+    if isinstance(node, yaml.SequenceNode):
+        if not node.value:
+            context.file.error(node, f"{what} is an empty list: it would match nothing")
+        return any_of([read_selection(part, context, what) for part in node.value])
+    return _read_item("", node, node, context)
+
+
+def _read_item(key: str, key_node: yaml.Node, value_node: yaml.Node, context: ReadingContext) -> AnyNode:
+    if not _is_key(key, key_node, context):
+        return FALSE
+    nodes = context.file.items(value_node)
+    if not nodes:
+        context.file.error(value_node, f"{key or 'keyword'} has an empty list: it would match nothing")
+        return FALSE
+    values = [_read_value(node, context.file) for node in nodes]
+    if context.is_foreign or any(value is _BAD for value in values):
+        return FALSE
+    try:
+        return lower_item(key, values, context.keyword_fields)
+    except UnavailableError as missing:
+        context.missing_here.append(str(missing))
+    except ItemError as error:
+        node, reason = _find_culprit(key, nodes, values, context) or (value_node, str(error))
+        context.file.error(node, reason)
+    return FALSE
+
+
+def _is_key(key: str, key_node: yaml.Node, context: ReadingContext) -> bool:
+    """Report an unknown field or modifier where the key stands, not where the value does."""
+    name, *modifiers = key.split("|")
+    try:
+        check_modifiers(modifiers)
+        if not context.is_foreign and name:
+            get_field(name)
+    except UnavailableError:
+        return True  # said when the value is read
+    except ItemError as error:
+        context.file.error(key_node, str(error), offset=key.find("|") + 1 if "modifier" in str(error) else 0)
+        return False
+    return True
+
+
+_BAD: Any = object()
+
+
+def _read_value(node: yaml.Node, file: YamlFile) -> Plain:
+    try:
+        return file.scalar(node)
+    except ValueError as error:
+        file.error(node, str(error))
+        return _BAD  # type: ignore[no-any-return]  # a mark that no caller hands on
+
+
+def _find_culprit(
+    key: str, nodes: list[yaml.Node], values: list[Plain], context: ReadingContext
+) -> tuple[yaml.Node, str] | None:
+    """Which single value of a list is wrong."""
+    for node, value in zip(nodes, values, strict=True):
+        try:
+            lower_item(key, [value], context.keyword_fields)
+        except ItemError as error:
+            return node, str(error)
+        except UnavailableError:
+            continue
+    return None
+
+
+def _read_condition(node: yaml.Node, selections: dict[str, AnyNode], used: set[str], file: YamlFile) -> AnyNode:
+    if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str" or not node.value.strip():
+        file.error(node, "a condition must be text")
+        return FALSE
+    text = node.value
+    if len(text) > CONDITION_CHARACTERS_MAX or text.count("(") > PARENTHESES_MAX:
+        limits = f"{CONDITION_CHARACTERS_MAX:,} characters and {PARENTHESES_MAX} parentheses"
+        file.error(node, f"the condition is too long: {limits} are the bounds")
+        return FALSE
+    try:
+        parsed = PySigmaCondition(text, None).parse(False)  # type: ignore[arg-type]  # names are resolved here
+    except Exception as error:  # the call into pySigma
+        offset = getattr(error.__context__, "loc", 0)
+        file.error(node, f"condition: {_syntax_reason(text, error)}", offset=offset)
+        return FALSE
+    resolver = _Resolver(selections, used, lambda name, reason: file.error(node, reason, offset=_find_word(text, name)))
+    return resolver.resolve(parsed)
+
+
+def _syntax_reason(text: str, error: Exception) -> str:
+    if "|" in text:
+        return "the pipe is Sigma's old aggregation; write a correlation rule"
+    offset = getattr(error.__context__, "loc", None)
+    if offset is None:
+        return str(error)[:200]
+    rest = text[offset:].strip()
+    return f"cannot go on at {rest[:20]!r}" if rest else "ends too early"
+
+
+def _find_word(text: str, word: str) -> int:
+    return next((match.start() for match in _WORD.finditer(text) if match.group() == word), 0)
+
+
+class _Resolver:
+    """Puts the selections' predicates in the place of their names."""
+
+    def __init__(self, selections: dict[str, AnyNode], used: set[str], report: Callable[[str, str], None]) -> None:
+        self._selections = selections
+        self._used = used
+        self._report = report
+
+    def resolve(self, parsed: Any) -> AnyNode:
+        match _unwrap(parsed):
+            case ConditionAND(args=parts):
+                return all_of([self.resolve(part) for part in parts])
+            case ConditionOR(args=parts):
+                return any_of([self.resolve(part) for part in parts])
+            case ConditionNOT(args=[part]):
+                return Not(self.resolve(part))
+            case ConditionIdentifier(identifier=name):
+                return self._selection(name)
+            case ConditionSelector() as selector:
+                return self._several(selector)
+            case other:
+                raise TypeError(f"pySigma made a {type(other).__name__} of a condition")
+
+    def _selection(self, name: str) -> AnyNode:
+        if name not in self._selections:
+            self._report(name, f"condition names {name!r}, which is no selection{suggest(name, self._selections)}")
+            return FALSE
+        self._used.add(name)
+        return self._selections[name]
+
+    def _several(self, selector: ConditionSelector) -> AnyNode:
+        pattern = ".*" if selector.pattern == "them" else re.escape(selector.pattern).replace(r"\*", ".*")
+        hidden = not selector.pattern.startswith("_")
+        names = [
+            name for name in self._selections if re.fullmatch(pattern, name) and not (hidden and name.startswith("_"))
+        ]
+        if not names:
+            self._report(selector.pattern, f"condition: no selection is called {selector.pattern!r}")
+            return FALSE
+        self._used.update(names)
+        link = all_of if selector.cond_class is ConditionAND else any_of
+        return link([self._selections[name] for name in names])
+
+
+def _unwrap(parsed: Any) -> Any:
+    """Older pySigma leaves operands in pyparsing's lists of one."""
+    while type(parsed).__name__ == "ParseResults" and len(parsed) == 1:
+        parsed = parsed[0]
+    return parsed

@@ -1,0 +1,209 @@
+"""Derive what the kernel's open filter must let through from the rules about files.
+
+Two questions are asked of a predicate tree, and both answers err towards more:
+which paths (an AND needs one of its parts, an OR all of them; what has no
+anchored literal is every path), and in which situations (in a container or on
+the host, reading or writing) it can be true at all. That whatever a rule
+matches its patterns match too is a property test.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from monitor.model.interest import OpenPattern, PatternKind
+from monitor.rules.categories import Category
+from monitor.rules.fields import fold_ascii
+from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Or, Regex, Text
+from monitor.rules.regex_literals import find_literal_prefix
+
+PREFIX_BYTES_MAX = 255
+SUFFIX_BYTES_MIN = 2
+
+
+class PathTerm(NamedTuple):
+    """One pattern over paths."""
+
+    kind: PatternKind
+    text: str
+
+
+Terms = tuple[PathTerm, ...] | None
+"""Patterns, one of which a matching path fulfils; None: any path could match."""
+
+
+class Situation(Struct, frozen=True):
+    """What is known of an open before its path is looked at."""
+
+    in_container: bool
+    access: frozenset[str]
+    """Of ``read write create``: the values of ``file.access``."""
+
+
+_READ, _WRITE, _CREATE = "read", "write", "create"
+_READS = (frozenset({_READ}),)
+_WRITES = (
+    frozenset({_WRITE}),
+    frozenset({_READ, _WRITE}),
+    frozenset({_WRITE, _CREATE}),
+    frozenset({_READ, _WRITE, _CREATE}),
+    frozenset({_CREATE}),
+    frozenset({_READ, _CREATE}),
+)
+
+
+def build_open_patterns(condition: AnyNode, category: Category, wanted_by: str) -> tuple[OpenPattern, ...]:
+    """The patterns of one rule; empty when it can never match an open."""
+    in_containers, on_host = (_is_possible(condition, place, _READS + _WRITES) for place in (True, False))
+    reads = not category.writes_only and any(_is_possible(condition, place, _READS) for place in (True, False))
+    writes = any(_is_possible(condition, place, _WRITES) for place in (True, False))
+    if not (in_containers or on_host) or not (reads or writes):
+        return ()
+    terms = path_terms(condition, relative=category.failed)
+    return tuple(
+        OpenPattern(
+            kind=term.kind,
+            text=term.text,
+            in_containers=in_containers,
+            on_host=on_host,
+            reads=reads,
+            writes=writes,
+            failed=category.failed,
+            wanted_by=wanted_by,
+        )
+        for term in dict.fromkeys((PathTerm(PatternKind.ANY, ""),) if terms is None else terms)
+    )
+
+
+def path_terms(node: AnyNode, *, relative: bool = False) -> Terms:
+    """Patterns over the path that this tree needs. ``relative``: the path may be relative (a claim)."""
+    match node:
+        case And(nodes):
+            found = [terms for part in nodes if (terms := path_terms(part, relative=relative)) is not None]
+            return min(found, key=_cost, default=None)
+        case Or(nodes):
+            return _union(path_terms(part, relative=relative) for part in nodes)
+        case Text(field, match, values):
+            return _union(_text_term(field, match, value, relative=relative) for value in values)
+        case Glob(field, parts):
+            return _glob_terms(field, parts)
+        case Regex("file.path", pattern, flags):
+            return _prefix_term(find_literal_prefix(pattern, flags))
+        case _:
+            return None
+
+
+def long_prefixes(node: AnyNode) -> list[str]:
+    """Prefixes of the path in a tree that the kernel cannot hold (more than 255 bytes)."""
+    match node:
+        case And(nodes) | Or(nodes):
+            return [text for part in nodes for text in long_prefixes(part)]
+        case Text("file.path" | "file.directory", "prefix", values):
+            return [value for value in values if len(value.encode()) > PREFIX_BYTES_MAX]
+        case _:
+            return []
+
+
+def _union(parts: Iterable[Terms]) -> Terms:
+    union: list[PathTerm] = []
+    for part in parts:
+        if part is None:
+            return None
+        union += part
+    return tuple(union)
+
+
+def _cost(terms: tuple[PathTerm, ...]) -> tuple[int, int, int]:
+    """Fewer and more telling patterns first: an exact path, then the longest literal."""
+    shortest = min((len(term.text) for term in terms), default=0)
+    return (max((term.kind for term in terms), default=0), len(terms), -shortest)
+
+
+def _text_term(field: str, match: str, value: str, *, relative: bool) -> Terms:
+    match field, match:
+        case "file.path", "exact":
+            return (PathTerm(PatternKind.EXACT, fold_ascii(value)),)
+        case "file.path" | "file.directory", "prefix":
+            return _prefix_term(value)
+        case "file.path" | "file.name", "suffix":
+            return _suffix_term(value)
+        case "file.name", "exact":
+            return _suffix_term(value if relative else f"/{value}")
+        case "file.directory", "exact":
+            return _prefix_term(value if value == "/" else f"{value}/")
+        case "file.extension", "exact":
+            return _suffix_term(f".{value}")
+        case "file.extension", "suffix":
+            return _suffix_term(value)
+        case _:
+            return None
+
+
+def _glob_terms(field: str, parts: tuple[str | int | None, ...]) -> Terms:
+    head, tail = parts[0], parts[-1]
+    candidates: list[Terms] = []
+    if isinstance(head, str) and field in {"file.path", "file.directory"}:
+        candidates.append(_prefix_term(head))
+    if isinstance(tail, str) and field in {"file.path", "file.name", "file.extension"}:
+        candidates.append(_suffix_term(tail))
+    found = [terms for terms in candidates if terms is not None]
+    return max(found, key=lambda terms: len(terms[0].text), default=None)
+
+
+def _prefix_term(text: str) -> Terms:
+    return (PathTerm(PatternKind.PREFIX, fold_ascii(_cut(text, PREFIX_BYTES_MAX))),) if text else None
+
+
+def _suffix_term(text: str) -> Terms:
+    if len(text.encode()) < SUFFIX_BYTES_MIN:
+        return None
+    reverse = _cut(text[::-1], PREFIX_BYTES_MAX)
+    return (PathTerm(PatternKind.SUFFIX, fold_ascii(reverse[::-1])),)
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """The longest beginning of ``text`` of at most ``bytes_max`` UTF-8 bytes: a shorter literal lets more through."""
+    while len(text.encode()) > bytes_max:
+        text = text[: min(len(text) - 1, bytes_max)]
+    return text
+
+
+def _is_possible(node: AnyNode, in_container: bool, accesses: tuple[frozenset[str], ...]) -> bool:
+    return any(_judge(node, Situation(in_container, access)) is not False for access in accesses)
+
+
+def _judge(node: AnyNode, situation: Situation) -> bool | None:
+    """What the tree is in a situation: true, false, or None when that depends on more."""
+    match node:
+        case And(nodes):
+            return _judge_all([_judge(part, situation) for part in nodes])
+        case Or(nodes):
+            judged = _judge_all([_negate(_judge(part, situation)) for part in nodes])
+            return _negate(judged)
+        case Not(inner):
+            return _negate(_judge(inner, situation))
+        case Exists("container.id"):
+            return situation.in_container
+        case Flag("file.created", value):
+            return (_CREATE in situation.access) is value
+        case Text("file.access", "exact", values):
+            return any(value in situation.access for value in values)
+        case _:
+            absent = getattr(node, "field", "").startswith("container.") and not situation.in_container
+            return False if absent and not _is_true_when_absent(node) else None
+
+
+def _is_true_when_absent(node: AnyNode) -> bool:
+    """``container.runtime_init`` is false, not absent, for host processes."""
+    return isinstance(node, Flag) and node.field == "container.runtime_init"
+
+
+def _judge_all(parts: list[bool | None]) -> bool | None:
+    if False in parts:
+        return False
+    return None if None in parts else True
+
+
+def _negate(judged: bool | None) -> bool | None:
+    return None if judged is None else not judged
