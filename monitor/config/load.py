@@ -7,7 +7,7 @@ value is parsed by :mod:`monitor.config.values`, YAML is read by
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never
@@ -37,15 +37,13 @@ Values = dict[str, Any]
 """Attribute to value, nested as the structs are."""
 
 
-def load_settings(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, str | Sequence[str] | None]
-) -> Settings:
+def load_settings(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
     """Load the settings.
 
     ``path`` is the file the user named, which must be there; else the one that ``STOCKADE_CONFIG`` names; else
-    :data:`DEFAULT_CONFIG`, which may be missing. ``overrides`` are the values of flags, as text, by written name
-    (``mode``, ``run_dir``, ``rings.bulk``); None and empty lists are flags that were not given. Their paths may
-    be relative. A list (``rules``, ``observe``) replaces the list of the source before it.
+    :data:`DEFAULT_CONFIG`, which may be missing. ``overrides`` are the values of flags by written name (``mode``,
+    ``run_dir``, ``rings.bulk``): text, paths (relative ones too), truth values, or lists of them; None and empty
+    lists are flags that were not given. A list (``rules``, ``observe``) replaces that of the source before it.
 
     Raises:
         ConfigErrors: every mistake, in the order of the sources.
@@ -92,10 +90,10 @@ class _Reader:
             else:
                 self._add(ascii(variable)[1:-1], f"unknown setting{_suggest(variable, known)}")
 
-    def read_flags(self, overrides: Mapping[str, str | Sequence[str] | None]) -> None:
+    def read_flags(self, overrides: Mapping[str, object]) -> None:
         """Take the flags' values; relative paths are below the working folder."""
         for name, given in overrides.items():
-            texts = [given] if isinstance(given, str) else list(given or ())
+            texts = [str(one) for one in (given if isinstance(given, list | tuple) else [given]) if one is not None]
             if texts:
                 self._set_text(name, texts, location=f"--{name.replace('_', '-')}", is_flag=True)
 

@@ -21,6 +21,7 @@ _BYTES: Final = {"B": 1.0, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3}
 _WORDS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 PATH_BYTES_MAX: Final = 4096
+GLOB_BYTES_MAX: Final = 1024
 
 
 def parse_duration_s(text: str) -> float:
@@ -60,7 +61,8 @@ def parse_boolean(text: str) -> bool:
 
 def parse_path(text: str) -> Path:
     """Parse an absolute path."""
-    return Path(parse_glob(text))
+    _check_path(text, PATH_BYTES_MAX)
+    return Path(text)
 
 
 def parse_existing_path(text: str) -> Path:
@@ -76,11 +78,10 @@ def parse_existing_path(text: str) -> Path:
 
 
 def parse_glob(text: str) -> str:
-    """Parse an absolute path, or a glob over such."""
-    if not text.startswith("/"):
-        raise ValueError(f"expected an absolute path, not {quote(text)}")
-    if "\0" in text or len(text.encode(errors="replace")) > PATH_BYTES_MAX:
-        raise ValueError(f"a path has at most {PATH_BYTES_MAX} bytes and no NUL, not {quote(text)}")
+    """Parse a glob over absolute paths."""
+    _check_path(text, GLOB_BYTES_MAX)
+    if not text.strip("*/"):
+        raise ValueError(f"{quote(text)} names every file: name a folder or a file")
     return text
 
 
@@ -89,6 +90,13 @@ def parse_word(text: str) -> str:
     if not text or not text.isprintable() or " " in text:
         raise ValueError(f"expected a word, not {quote(text)}")
     return text
+
+
+def _check_path(text: str, bytes_max: int) -> None:
+    if not text.startswith("/"):
+        raise ValueError(f"expected an absolute path, not {quote(text)}")
+    if "\0" in text or len(text.encode(errors="replace")) > bytes_max:
+        raise ValueError(f"expected at most {bytes_max} bytes and no NUL, not {quote(text)}")
 
 
 def _parse_quantity(text: str, units: Mapping[str, float], what: str, example: str) -> float:
