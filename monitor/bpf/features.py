@@ -28,7 +28,7 @@ from monitor.bpf.syscalls import (
     bpf,
     open_detached_mount,
 )
-from monitor.bpf.tracefs import open_tracefs
+from monitor.bpf.tracefs import open_tracefs, open_tracepoint_event, read_tracepoint_id
 
 VMLINUX_BTF: Final = Path("/sys/kernel/btf/vmlinux")
 OVERLAY_BTF: Final = Path("/sys/kernel/btf/overlay")
@@ -46,10 +46,21 @@ _ATTACH_LSM_MAC: Final = 27
 _ATTACH_TRACE_ITER: Final = 28
 _MAP_ARRAY: Final = 2
 _MAP_RINGBUF: Final = 27
+_HELPER_PROBE_READ_KERNEL: Final = 113
 _HELPER_KTIME_GET_COARSE_NS: Final = 160
 
 _INSTRUCTION: Final = struct.Struct("=BBhi")
 _RETURN_0: Final = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
+_READ_KERNEL_MEMORY: Final = b"".join(
+    _INSTRUCTION.pack(*fields)
+    for fields in (
+        (0xBF, 0xA1, 0, 0),  # r1 = r10
+        (0x07, 0x01, 0, -8),  # r1 -= 8: where to
+        (0xB7, 0x02, 0, 8),  # r2 = 8: how much
+        (0xB7, 0x03, 0, 0),  # r3 = 0: from where (never run)
+        (0x85, 0x00, 0, _HELPER_PROBE_READ_KERNEL),
+    )
+)
 _PROG_ATTR: Final = struct.Struct("=IIQQIIQII16sIIIIQIIQII")
 """union bpf_attr of BPF_PROG_LOAD, to attach_btf_id."""
 _MAP_ATTR: Final = struct.Struct("=IIIII")
@@ -86,12 +97,16 @@ class KernelFeatures:
     iterator_programs: Probe
     lsm_programs: Probe
     """Loading one; whether it would run is told by ``bpf`` in :attr:`security_modules`."""
+    kernel_reads: Probe
+    """Programs may read kernel memory: refused by lockdown ``confidentiality``."""
     ring_buffer: Probe
     memory_accounting: Probe
     """BPF memory is charged to cgroups, and RLIMIT_MEMLOCK is of no account."""
     memlock_bytes: int
     """Soft RLIMIT_MEMLOCK; -1 is no limit."""
     tracefs: Probe
+    syscall_tracepoints: Probe
+    """The tracepoint that opens are seen by has an id, and a perf event on it can be opened."""
     bpffs: Probe
     """Can be mounted."""
     security_modules: tuple[str, ...] | None
@@ -123,10 +138,12 @@ def probe_features() -> KernelFeatures:
         btf_tracepoint_programs=_probe_btf_program(_PROG_TRACING, _ATTACH_TRACE_RAW_TP, "sched_process_exec"),
         iterator_programs=_probe_btf_program(_PROG_TRACING, _ATTACH_TRACE_ITER, "task"),
         lsm_programs=_probe_btf_program(_PROG_LSM, _ATTACH_LSM_MAC, "bprm_check_security"),
+        kernel_reads=probe_program(_PROG_TRACEPOINT, code=_READ_KERNEL_MEMORY + _RETURN_0),
         ring_buffer=probe_ring_buffer(),
         memory_accounting=probe_memory_accounting(),
         memlock_bytes=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         tracefs=probe_tracefs(),
+        syscall_tracepoints=probe_syscall_tracepoints(),
         bpffs=probe_bpffs(),
         security_modules=find_security_modules(),
         lockdown=find_lockdown(),
@@ -178,6 +195,11 @@ def probe_memory_accounting() -> Probe:
 def probe_tracefs() -> Probe:
     """Can tracepoint ids be read, from a mounted tracefs or a detached one?"""
     return _probe_descriptor(open_tracefs)
+
+
+def probe_syscall_tracepoints() -> Probe:
+    """Can a perf event be opened on the end of openat(2)?"""
+    return _probe_descriptor(lambda: open_tracepoint_event(read_tracepoint_id("syscalls", "sys_exit_openat")))
 
 
 def probe_bpffs() -> Probe:
