@@ -1,0 +1,60 @@
+"""The real sensors without the service: attach, act, read what the rings hold."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from monitor.bpf.sensors import SensorPlan, Sensors
+from monitor.host.cgroups import find_tag_hierarchy
+from monitor.model.events import Event
+from monitor.runtime.shipped import find_sensors_object
+from monitor.wire.decoder import KernelEvent, decode_record
+
+T = TypeVar("T", bound=Event)
+
+
+class Watcher:
+    """Loaded sensors, and all that they have seen."""
+
+    def __init__(self, sensors: Sensors) -> None:
+        self.sensors = sensors
+        self.seen: list[KernelEvent] = []
+        self.raw_sequences: dict[str, list[tuple[int, int]]] = {"urgent": [], "bulk": []}
+
+    def read(self) -> list[KernelEvent]:
+        """Everything seen so far, the rings emptied."""
+        for name, ring in (("urgent", self.sensors.urgent), ("bulk", self.sensors.bulk)):
+            numbers = self.raw_sequences[name]
+
+            def keep(data: memoryview, offset: int, length: int, numbers: list[tuple[int, int]] = numbers) -> None:
+                numbers.append(struct.unpack_from("<I4xQ", data, offset + 8))
+                self.seen.append(decode_record(data, offset, length))
+
+            while ring.drain(keep, 1_000_000):
+                pass
+        return self.seen
+
+    def of_process(self, tgid: int, kind: type[T]) -> list[T]:
+        """What was seen of one process."""
+        return [event for event in self.read() if isinstance(event, kind) and getattr(event, "tgid", -1) == tgid]
+
+
+@contextmanager
+def watching(plan: SensorPlan | None = None, *, syscalls: bool = True) -> Iterator[Watcher]:
+    """Attach the process, cgroup and system-call sensors for a while."""
+    hierarchy = find_tag_hierarchy()
+    base = plan or SensorPlan(file_open=False)
+    plan = SensorPlan(
+        failed_exec=base.failed_exec,
+        file_open=base.file_open,
+        tag_controller=hierarchy.controller,
+        tag_hierarchy_id=hierarchy.hierarchy_id,
+        rings=base.rings,
+        limiter=base.limiter,
+    )
+    with Sensors(find_sensors_object(), plan) as sensors:
+        sensors.attach_life()
+        if syscalls:
+            sensors.attach_syscalls()
+        yield Watcher(sensors)
