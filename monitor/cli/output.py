@@ -21,6 +21,7 @@ COLUMN_GAP: Final = "   "
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class ExitCode(IntEnum):
@@ -88,7 +89,7 @@ def format_bytes(count: float) -> str:
 def format_duration(seconds: float) -> str:
     """Return a duration in its two largest units, e.g. ``3h12m``."""
     rest = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
         amount, rest = divmod(rest, size)
         if amount or (unit == "s" and not parts):
@@ -111,6 +112,19 @@ def quiet_end(command: Callable[P, T]) -> Callable[P, T]:
             sys.exit(ExitCode.OK)
 
     return run
+
+
+def format_option(*outputs: str) -> Callable[[F], F]:
+    """Give a command ``-o``, with the first output as default."""
+    return click.option(
+        "-o",
+        "--format",
+        "output",
+        type=click.Choice(outputs),
+        default=outputs[0],
+        show_default=True,
+        help="How to print.",
+    )
 
 
 run_dir_option = click.option(

@@ -55,6 +55,11 @@ class ServiceConnection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def has_reply(self) -> bool:
+        """A reply has been read already: :meth:`find_reply` will not wait."""
+        return bool(self._replies)
+
     def fileno(self) -> int:
         """For select."""
         return self._socket.fileno()

@@ -1,0 +1,201 @@
+"""Real servers on real sockets, in a loop of a thread of their own, for tests that are blocking clients."""
+
+import asyncio
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from monitor.config.settings import Observe, StreamSettings
+from monitor.model.process import Context
+from monitor.sinks.client import Reply, ServiceConnection
+from monitor.sinks.control import ControlServer
+from monitor.sinks.requests import SubscribeRequest
+from monitor.sinks.stream import EventStream
+from tests.unit.sinks import samples
+
+T = TypeVar("T")
+WAIT_S = 10.0
+
+
+class LoopThread:
+    """An event loop that runs in a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(WAIT_S)
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call in the loop's thread and wait for the result."""
+
+        async def call() -> T:
+            return function(*args)
+
+        return self.run(call())
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(WAIT_S)
+        self.loop.close()
+
+
+def parse_filter(text: str) -> Callable[[Context], bool]:
+    """Stand-in for the filter language, whose own tests are elsewhere: the executable's name."""
+    if text.startswith("!"):
+        raise ValueError("column 1: expected a field")
+    if text == "raise":
+        return lambda context: 1 // 0 == 0
+    return lambda context: context.image.name == text
+
+
+class RunningStream:
+    """An :class:`EventStream` that serves in a folder of its own."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.path = self.folder / "stream.sock"
+        self.status: dict[str, object] = {"version": "1", "uptime_s": 5.0}
+        self.thread = LoopThread()
+        self.stream = EventStream(
+            self.path,
+            samples.ORIGIN,
+            settings=StreamSettings(**settings),
+            mode="audit",
+            status=lambda: self.status,
+            parse_filter=parse_filter,
+        )
+        try:
+            self.thread.run(self.stream.start())
+        except OSError:
+            self.thread.close()
+            raise
+
+    def publish(self, *records: Any) -> None:
+        """Publish all in one turn of the loop."""
+        self.thread.call(self._publish, records)
+
+    def _publish(self, records: tuple[Any, ...]) -> None:
+        for record in records:
+            if isinstance(record, Context):
+                self.stream.publish_event(record)
+            else:
+                self.stream.publish_alert(record)
+
+    def connect(self) -> ServiceConnection:
+        return ServiceConnection(self.path)
+
+    def subscribe(self, **wishes: Any) -> ServiceConnection:
+        """Subscribe, and return when the service has taken it."""
+        connection = self.connect()
+        connection.send(SubscribeRequest(**wishes))
+        hello = connection.find_reply(WAIT_S)
+        assert hello is not None
+        assert "hello" in hello
+        return connection
+
+    def connect_raw(self) -> socket.socket:
+        raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        raw.settimeout(WAIT_S)
+        raw.connect(str(self.path))
+        return raw
+
+    def stop(self) -> None:
+        self.thread.run(self.stream.stop())
+
+    def close(self) -> None:
+        self.stop()
+        self.thread.close()
+
+
+@contextmanager
+def running_stream(folder: Path | None = None, **settings: Any) -> Iterator[RunningStream]:
+    """A stream in this folder, or in one of its own."""
+    with tempfile.TemporaryDirectory(prefix="stream-") as own:  # short: socket paths end at 107 bytes
+        stream = RunningStream(folder or Path(own), **settings)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+class Handler:
+    """A :class:`~monitor.sinks.control.ControlHandler` that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.observed: dict[int, Observe] = {}
+        self.removed = threading.Condition()
+        self._tokens = 0
+
+    def status(self) -> dict[str, object]:
+        return {"version": "1", "uptime_s": 5.0}
+
+    def add_observe(self, observe: Observe) -> int:
+        if not observe.path.startswith("/"):
+            raise ValueError(f"{observe.path}: a glob begins with /")
+        self._tokens += 1
+        self.observed[self._tokens] = observe
+        return self._tokens
+
+    def remove_observe(self, token: int) -> None:
+        with self.removed:
+            del self.observed[token]
+            self.removed.notify_all()
+
+    def reload(self) -> dict[str, object]:
+        raise RuntimeError("broken")
+
+
+@contextmanager
+def running_control(folder: Path) -> Iterator[Handler]:
+    """A control server in ``folder``."""
+    handler = Handler()
+    thread = LoopThread()
+    server = ControlServer(folder / "control.sock", handler)
+    thread.run(server.start())
+    try:
+        yield handler
+    finally:
+        thread.run(server.stop())
+        thread.close()
+
+
+def read_documents(connection: ServiceConnection, count: int) -> list[Reply]:
+    """The next ``count`` frames."""
+    replies = []
+    for _ in range(count):
+        reply = connection.find_reply(WAIT_S)
+        assert reply is not None, f"the stream ended after {len(replies)} of {count}"
+        replies.append(reply)
+    return replies
+
+
+def read_rest(connection: ServiceConnection) -> list[Reply]:
+    """All frames to the end."""
+    replies = []
+    while (reply := connection.find_reply(WAIT_S)) is not None:
+        replies.append(reply)
+    return replies
+
+
+def sequences(documents: list[Reply]) -> list[int]:
+    return [msgspec.convert(document["event"], dict[str, Any])["sequence"] for document in documents]
+
+
+def read_raw(raw: socket.socket) -> bytes:
+    """All bytes to the end."""
+    parts = []
+    try:
+        while part := raw.recv(65_536):
+            parts.append(part)
+    except ConnectionError:
+        pass
+    return b"".join(parts)
