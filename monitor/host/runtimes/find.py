@@ -6,8 +6,6 @@ costs nothing.
 
 import os
 import shutil
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,11 +24,11 @@ class FoundRuntime:
     """Its listening socket, which a daemon that runs has."""
     binary: Path | None
     state_dir: Path | None
-    """Where it keeps its running containers' state."""
+    """Where it keeps its running containers' state; None while that is empty."""
 
     @property
     def is_active(self) -> bool:
-        """Tell whether it is at work, or was since boot: its socket or its state is there."""
+        """Tell whether it is at work: its socket is there, or the state of containers."""
         return self.socket is not None or self.state_dir is not None
 
 
@@ -68,9 +66,9 @@ def _find(places: _Places, root: Path, search_path: str) -> FoundRuntime:
     binaries = (shutil.which(name, path=folders) for name in places.binaries)
     return FoundRuntime(
         name=places.name,
-        socket=next((path for p in places.sockets if _is(path := _below(root, p), stat.S_ISSOCK)), None),
+        socket=next((path for p in places.sockets if _is_socket(path := _below(root, p))), None),
         binary=next((Path(binary) for binary in binaries if binary), None),
-        state_dir=next((path for p in places.state_dirs if _is(path := _below(root, p), stat.S_ISDIR)), None),
+        state_dir=next((path for p in places.state_dirs if _has_entries(path := _below(root, p))), None),
     )
 
 
@@ -78,8 +76,15 @@ def _below(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def _is(path: Path, kind: Callable[[int], bool]) -> bool:
+def _is_socket(path: Path) -> bool:
     try:
-        return kind(path.stat().st_mode)
+        return path.is_socket()
+    except OSError:
+        return False
+
+
+def _has_entries(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
     except OSError:
         return False
