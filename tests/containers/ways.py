@@ -42,13 +42,13 @@ WAYS = (
     Way(
         "1a",
         "the name of a file is swapped while it is opened",
-        ("/opt/swapper", "open", "/etc/hosts", "/etc/shadow", "300"),
+        ("/opt/swapper", "open", "/etc/hosts", "/etc/shadow", "50"),
         SHADOW,
     ),
     Way(
         "1b",
         "the name of a program is swapped while it is run",
-        ("/opt/swapper", "exec", "/bin/true", "/opt/status7", "30"),
+        ("/opt/swapper", "exec", "/bin/true", "/opt/status7", "3"),
         PROGRAM,
     ),
     Way("2a", "a relative name, from another working directory", (OPENER, "chdir", "/etc/shadow"), SHADOW),

@@ -1,6 +1,7 @@
-// swapper open|exec DECOY TARGET COUNT: use a name COUNT times while a second thread swaps its text between the two.
+// swapper open|exec DECOY TARGET COUNT: use a name while a second thread swaps its text between the two, until it was
+// TARGET that the kernel used COUNT times.
 // swapper descriptor DECOY TARGET COUNT: open TARGET COUNT times while a second thread puts DECOY over the new descriptor.
-// Prints how many times the kernel really used TARGET: known by the inode that was opened, or by what was mapped and run.
+// Prints how many times the kernel really used TARGET: known by the inode that was opened, or by its exit status.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define TURNS_MAX 20000
 
 static const char *texts[2];
 static char name[256];
@@ -108,7 +111,7 @@ int main(int argc, char **argv)
 	texts[1] = argv[3];
 	strcpy(name, texts[0]);
 	prepare(argv[1]);
-	for (int turn = atoi(argv[4]); turn > 0; turn--)
+	for (int turn = 0; turn < TURNS_MAX && hits < atoi(argv[4]); turn++)
 		hits += uses_target(argv[1], &target);
 	printf("%d\n", hits);
 	return 0;
