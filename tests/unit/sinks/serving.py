@@ -28,6 +28,9 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.mistakes: list[dict[str, Any]] = []
+        """What raised in the loop and nobody caught."""
+        self.loop.set_exception_handler(lambda _, mistake: self.mistakes.append(mistake))
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -46,6 +49,7 @@ class LoopThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(WAIT_S)
         self.loop.close()
+        assert self.mistakes == []
 
 
 def parse_filter(text: str) -> Callable[[Context], bool]:

@@ -1,0 +1,210 @@
+"""Lines for people: what they say, and that nothing hostile reaches a terminal."""
+
+import io
+import json
+import os
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from monitor.model.process import Context
+from monitor.model.rule import Severity
+from monitor.sinks.console import ConsoleSink, build_renderer, is_colored
+from monitor.sinks.ecs import build_alert_document, build_event_document
+from tests.unit.sinks import samples
+
+HOSTILE = "/tmp/a\x1b[2J\n\r\x07\x9b31m\u202egpj.exe\u200b\u2028x"
+
+
+def line(context: Context, output: str = "pretty", *, color: bool = False) -> str:
+    document = build_event_document(context, samples.ORIGIN, sequence=1)
+    return build_renderer(output, color=color)(document).decode()
+
+
+def alert_line(*rules: Any, color: bool = False, **changes: Any) -> str:
+    document = build_alert_document(samples.alert(*rules, **changes), samples.ORIGIN, sequence=1, mode="audit")
+    return build_renderer("pretty", color=color)(document).decode()
+
+
+def test_an_exec_shows_container_user_process_and_arguments() -> None:
+    shown = line(
+        samples.context(samples.exec_event(args=("sh", "-c", "cat 'a b'", "")), in_container=samples.container())
+    )
+
+    assert shown.split("  ")[1].strip() == "web-1"
+    assert "root" in shown
+    assert "cat[1234]" in shown
+    assert shown.endswith("sh -c \"cat 'a b'\" ''  (/usr/bin/cat)\n")
+
+
+def test_containers_without_a_name_show_their_id_and_host_processes_say_host() -> None:
+    assert samples.CONTAINER_ID[:12] in line(samples.context(in_container=samples.container(name="")))
+    assert samples.CONTAINER_ID[:13] not in line(samples.context(in_container=samples.container(name="")))
+    assert "  host " in line(samples.context())
+
+
+@pytest.mark.parametrize(
+    ("event", "end"),
+    [
+        (samples.exec_event(is_memfd=True, is_deleted=True), "cat /etc/shadow  [memfd, deleted]"),
+        (samples.exec_event(args=()), "/usr/bin/cat"),
+        (samples.open_event(), "read /etc/shadow"),
+        (samples.open_event("x", errno=13, is_path_claimed=True), "read x (claimed): EACCES"),
+        (samples.failed_event("/no"), "/no (claimed): ENOENT"),
+        (samples.exit_event(exit_status=2), "status 2"),
+        (samples.exit_event(signal=11), "signal 11"),
+        (samples.fork_event(), "by bash[1200]"),
+    ],
+)
+def test_what_happened_ends_the_line(event: Any, end: str) -> None:
+    assert line(samples.context(event)).endswith(f"  {end}\n")
+
+
+@pytest.mark.parametrize("output", ["pretty", "wide", "json"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        samples.exec_event(HOSTILE, (HOSTILE, HOSTILE), cwd=HOSTILE, tty=HOSTILE, script=HOSTILE),
+        samples.open_event(HOSTILE),
+        samples.failed_event(HOSTILE),
+    ],
+)
+def test_nothing_hostile_reaches_a_terminal(event: Any, output: str) -> None:
+    container = samples.container(name=HOSTILE, image_name=HOSTILE)
+    shown = line(samples.context(event, in_container=container), output)
+
+    assert shown.endswith("\n")
+    assert shown[:-1].isprintable()
+
+
+def test_json_is_readable_where_it_is_safe() -> None:
+    shown = line(samples.context(samples.open_event("/tmp/größe")), "json")
+
+    assert "/tmp/größe" in shown
+    assert json.loads(shown)["file"]["path"] == "/tmp/größe"
+
+
+def test_json_keeps_hostile_text_exact() -> None:
+    text = HOSTILE + "\x7f"
+    assert json.loads(line(samples.context(samples.open_event(text)), "json"))["file"]["path"] == text
+
+
+def test_msgpack_documents_follow_each_other() -> None:
+    document = build_event_document(samples.context(), samples.ORIGIN, sequence=1)
+
+    assert msgspec.msgpack.decode(build_renderer("msgpack", color=False)(document)) == document
+
+
+def test_an_alert_has_severity_score_contributions_and_ends_with_its_explanation() -> None:
+    shown = alert_line()
+
+    assert "  HIGH " in shown
+    assert "Shadow file read: open read /etc/shadow" in shown
+    assert "score 62.5 of container (shadow_read 0.5)" in shown
+    assert shown.endswith("  stockade rules explain shadow_read\n")
+
+
+def test_an_alert_tells_repeats_other_rules_and_what_would_be_done() -> None:
+    verdict = msgspec.structs.replace(samples.alert().verdicts[0], action="kill")
+    shown = alert_line(samples.rule(), samples.rule("other", Severity.LOW), repeats=3, verdicts=(verdict,))
+
+    assert "would kill lineage" in shown
+    assert "also other" in shown
+    assert "3 more like it" in shown
+
+
+def test_colour_marks_severity_and_is_absent_when_not_wanted() -> None:
+    assert "\x1b[1;31m" in alert_line(color=True)
+    assert "\x1b" not in alert_line()
+
+
+def test_a_broken_document_is_still_a_line() -> None:
+    for output in ("pretty", "wide"):
+        for document in ({}, {"event": 3, "process": []}, {"event": {"kind": "alert"}, "stockade": {"risk": [1, {}]}}):
+            shown = build_renderer(output, color=False)(document)
+            assert shown.count(b"\n") == 1
+
+
+class Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colour_is_for_terminals_and_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert is_colored(Terminal())
+    assert not is_colored(io.BytesIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not is_colored(Terminal())
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not is_colored(Terminal())
+
+
+def sink(stream: Any, **options: Any) -> ConsoleSink:
+    return ConsoleSink(stream, samples.ORIGIN, output="json", color=False, mode="audit", **options)
+
+
+def test_the_sink_writes_everything_in_order_before_it_stops() -> None:
+    stream = io.BytesIO()
+    console = sink(stream)
+    console.start()
+    for _ in range(1_000):
+        console.publish_event(samples.context())
+    console.publish_alert(samples.alert())
+    console.stop()
+
+    documents = [json.loads(text) for text in stream.getvalue().splitlines()]
+    assert [document["event"]["sequence"] for document in documents] == list(range(1, 1_002))
+    assert documents[-1]["event"]["kind"] == "alert"
+
+
+def test_the_sink_of_alerts_alone_numbers_as_the_stream_does() -> None:
+    stream = io.BytesIO()
+    console = sink(stream, alerts_only=True)
+    console.start()
+    console.publish_event(samples.context())
+    console.publish_alert(samples.alert())
+    console.stop()
+
+    (document,) = map(json.loads, stream.getvalue().splitlines())
+    assert document["event"]["sequence"] == 2
+
+
+def test_a_paused_output_costs_its_own_records_only(caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as stream:
+        console = sink(stream)
+        console.start()
+        for _ in range(20_000):
+            console.publish_event(samples.context())
+        console.publish_alert(samples.alert())
+        assert console.dropped > 0
+
+        received: list[bytes] = []
+        reading = threading.Thread(target=lambda: received.extend(os.fdopen(reader, "rb")))
+        reading.start()
+        console.stop()
+    reading.join()
+    assert len(received) == 20_001 - console.dropped
+    assert json.loads(received[-1])["event"]["kind"] == "alert"
+    assert f"{console.dropped} records not shown" in caplog.text
+
+
+def test_an_output_that_nobody_reads_any_more_is_told_once() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = threading.Semaphore(0)
+    stream = os.fdopen(writer, "wb", buffering=0)
+    console = sink(stream, on_closed=closed.release)
+    console.start()
+    console.publish_event(samples.context())
+
+    assert closed.acquire(timeout=10)
+    console.publish_event(samples.context())
+    console.stop()
+    assert not closed.acquire(blocking=False)
+    stream.close()
