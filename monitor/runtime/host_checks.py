@@ -194,7 +194,7 @@ def _judge_programs(features: KernelFeatures) -> Check:
         State.BLOCKER,
         f"the kernel refuses programs of type {', '.join(refused)}",
         cost="processes, or opens, cannot be seen",
-        fix="apt-get install linux-image-amd64 && reboot  # or any kernel with CONFIG_BPF_SYSCALL=y, CONFIG_BPF_EVENTS=y",
+        fix="apt-get install linux-image-amd64 && reboot  # or any kernel with CONFIG_BPF_EVENTS=y",
     )
 
 
@@ -297,9 +297,10 @@ def _judge_lsm(features: KernelFeatures) -> Check:
         fix = "mount -t securityfs securityfs /sys/kernel/security"
         return Check("bpf lsm", State.GAP, "the active security modules cannot be read", cost, fix)
     if "bpf" not in modules:
-        return Check(
-            "bpf lsm", State.GAP, f"bpf is not among the active modules: {','.join(modules)}", cost, _boot(modules)
-        )
+        finding = f"bpf is not among the active modules: {','.join(modules)}"
+        if not features.lsm_programs:
+            finding += f"; LSM programs cannot be loaded either ({features.lsm_programs.reason})"
+        return Check("bpf lsm", State.GAP, finding, cost, _boot(modules))
     return Check(
         "bpf lsm",
         State.GAP,
@@ -314,7 +315,7 @@ def _boot(modules: tuple[str, ...]) -> str:
     line = ",".join([*(name for name in modules if name != "capability"), "bpf"])
     return (
         f"echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX lsm={line}\"' > /etc/default/grub.d/stockade.cfg "
-        "&& update-grub && reboot"
+        "&& update-grub && reboot  # takes a kernel with CONFIG_BPF_LSM=y"
     )
 
 

@@ -96,7 +96,8 @@ class RecordingReader:
             if payload[:1] == _RAW:
                 return decode_record(payload, 1, len(payload) - 1)  # type: ignore[return-value]  # members of the union
             if payload[:1] == _EVENT:
-                return _decode_event(memoryview(payload)[1:])
+                event: AnyEvent = _decode_event(memoryview(payload)[1:])
+                return event
         except (DecodeError, msgspec.MsgspecError) as error:
             raise RecordingError(f"frame {self._frames}: {error}") from error
         raise RecordingError(f"frame {self._frames}: unknown kind {payload[:1]!r}")

@@ -1,0 +1,77 @@
+"""`stockade replay`: run a recording through the engine again."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from monitor.cli.output import ExitCode, fail
+from monitor.cli.settings_options import load_or_fail
+from monitor.model.alert import Alert
+from monitor.model.process import Context
+from monitor.rules.errors import RuleErrors
+from monitor.runtime.replay import build_replay_pipeline, origin_of, replay
+from monitor.runtime.rule_sources import load_response_policy, load_rule_set
+from monitor.sinks.console import build_renderer
+from monitor.sinks.ecs import build_alert_document, build_event_document
+from monitor.sinks.origin import Origin
+from monitor.wire.recording import RecordingError, RecordingReader
+
+
+@click.command("replay")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; default /etc/stockade/stockade.yml.")
+@click.option("--rules", "rules", multiple=True, type=click.Path(path_type=Path), help="More rules; repeatable.")
+@click.option("--no-shipped-rules", is_flag=True, help="Only the rules of --rules and the settings.")
+@click.option("-o", "--format", "output", type=click.Choice(["pretty", "wide", "json", "none"]), default="pretty")
+@click.option("--alerts", "alerts_only", is_flag=True, help="Print alerts only.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="What outlives a run (the compiled rules' cache).")
+def replay_command(file: Path, **options: Any) -> None:  # click gives what its options say
+    """Print what FILE's events give with the rules of now. Two replays give the same bytes. Needs no privilege."""
+    settings = load_or_fail(options)
+    try:
+        rules, responses = load_rule_set(settings), load_response_policy(settings)
+        with file.open("rb") as source:
+            reader = RecordingReader(source)
+            sinks = []
+            if options["output"] != "none":
+                sinks.append(_Printer(origin_of(reader.header), settings.mode, options))
+            pipeline = build_replay_pipeline(reader.header, settings, rules, responses, sinks)
+            began = time.perf_counter()
+            count = replay(reader, pipeline)
+            elapsed = time.perf_counter() - began
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}", ExitCode.USAGE)
+    except RecordingError as error:
+        fail(f"{file}: {error}", ExitCode.USAGE)
+    except RuleErrors as errors:
+        for error in errors.errors:
+            click.echo(str(error), err=True)
+        fail(f"{len(errors.errors)} mistakes in the rules", ExitCode.USAGE)
+    click.echo(f"{count} events in {elapsed:.2f} s, {count / max(elapsed, 1e-9):,.0f} a second", err=True)
+
+
+class _Printer:
+    """Writes documents to stdout."""
+
+    def __init__(self, origin: Origin, mode: str, options: dict[str, Any]) -> None:
+        self._origin = origin
+        self._mode = mode
+        self._alerts_only = options["alerts_only"]
+        self._render = build_renderer(options["output"], color=sys.stdout.isatty())
+        self._out: BinaryIO = sys.stdout.buffer
+        self._sequence = 0
+
+    def publish_event(self, context: Context) -> None:
+        """Print an event."""
+        self._sequence += 1
+        if not self._alerts_only:
+            self._out.write(self._render(build_event_document(context, self._origin, sequence=self._sequence)))
+
+    def publish_alert(self, alert: Alert) -> None:
+        """Print an alert."""
+        self._sequence += 1
+        document = build_alert_document(alert, self._origin, sequence=self._sequence, mode=self._mode)
+        self._out.write(self._render(document))

@@ -1,0 +1,187 @@
+"""From settings to a running service and back to nothing: what `stockade run` and `stockade record` share."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.bpf.libbpf import LibbpfError
+from monitor.bpf.sensors import Sensors
+from monitor.config.settings import Settings
+from monitor.host.cgroups import CgroupSupportError, TagHierarchy, find_tag_hierarchy
+from monitor.host.notify import ServiceManager
+from monitor.rules.ruleset import RuleSet
+from monitor.runtime.control import ServiceControl
+from monitor.runtime.errors import KernelSupportError
+from monitor.runtime.instance import InstanceLock
+from monitor.runtime.ports import EventSink, Recorder
+from monitor.runtime.rule_sources import load_response_policy, load_rule_set
+from monitor.runtime.service import Readiness, Service, ServiceParts, build_sensor_plan, require_privilege
+from monitor.runtime.shipped import find_sensors_object
+from monitor.sinks.control import ControlServer
+from monitor.sinks.origin import Origin, read_origin, read_wall_offset_ns
+from monitor.sinks.stream import EventStream
+
+_LOG: Final = logging.getLogger(__name__)
+ORIGIN_EVERY_TICKS: Final = 60
+
+
+class LaunchOptions(Struct):
+    """What one run adds to the settings."""
+
+    console: Callable[[Origin], EventSink] | None = None
+    """Makes the console sink, if there is somebody to print for; it may have ``start`` and ``stop``."""
+    recorder: Callable[[Origin], Recorder] | None = None
+    extra_sinks: tuple[EventSink, ...] = ()
+    serve_sockets: bool = True
+    duration_s: float | None = None
+    on_ready: Callable[[Service, Readiness], None] = lambda _service, _readiness: None
+
+
+async def launch(settings: Settings, options: LaunchOptions) -> None:
+    """Run the service until a signal, the duration's end, or an error.
+
+    Raises:
+        RuleErrors: the first load of rules failed.
+        StartError: what the host lacks, or another instance; one line.
+    """
+    rules, responses = load_rule_set(settings), load_response_policy(settings)
+    require_privilege()
+    with contextlib.ExitStack() as stack:
+        if options.serve_sockets:
+            stack.callback(InstanceLock(settings.run_dir).release)
+        origin = read_origin()
+        hierarchy = _find_hierarchy()
+        parts = ServiceParts(settings, rules, responses, origin, hierarchy, _load_sensors(settings, rules, hierarchy))
+        await _run(parts, options)
+
+
+async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
+    console = options.console(parts.origin) if options.console else None
+    parts.recorder = options.recorder(parts.origin) if options.recorder else None
+    control = ServiceControl(parts)
+    stream = _build_stream(parts, control)
+    parts.sinks = tuple(sink for sink in (stream, console, *options.extra_sinks) if sink is not None)
+    service = Service(parts)
+    control.bind(service, stream)
+    stopped = asyncio.Event()
+    manager = ServiceManager()
+    try:
+        readiness = await service.start()
+        async with _sockets(parts.settings, stream, control, enabled=options.serve_sockets):
+            _start_sink(console)
+            _handle_signals(stopped, control, manager)
+            service.on_tick += [manager.keep_alive, _wall_clock_keeper(stream)]
+            if options.duration_s is not None:
+                asyncio.get_running_loop().call_later(options.duration_s, stopped.set)
+            options.on_ready(service, readiness)
+            manager.report_ready(f"{len(parts.rules.rules)} rules, {readiness.containers} containers")
+            await service.run(stopped)
+            manager.report_stopping()
+            service.stop()
+    finally:
+        service.stop()
+        _stop_sink(console)
+
+
+@contextlib.asynccontextmanager
+async def _sockets(
+    settings: Settings, stream: EventStream, control: ServiceControl, *, enabled: bool
+) -> AsyncIterator[None]:
+    """The two sockets, while the service runs."""
+    if not enabled:
+        yield
+        return
+    server = ControlServer(settings.run_dir / "control.sock", control)
+    try:
+        await stream.start()
+        await server.start()
+    except OSError as error:
+        raise KernelSupportError(f"the sockets in {settings.run_dir} cannot be made: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        await server.stop()
+        await stream.stop()
+
+
+def _build_stream(parts: ServiceParts, control: ServiceControl) -> EventStream:
+    settings = parts.settings
+    return EventStream(
+        settings.run_dir / "stream.sock",
+        parts.origin,
+        settings=settings.stream,
+        mode=settings.mode,
+        status=control.status,
+        parse_filter=_parse_filter,
+    )
+
+
+def _parse_filter(text: str) -> Callable[..., bool]:
+    from monitor.rules.filters import parse_filter  # noqa: PLC0415  (imported when a subscriber asks for a filter)
+
+    return parse_filter(text)
+
+
+def _find_hierarchy() -> TagHierarchy:
+    try:
+        return find_tag_hierarchy()
+    except CgroupSupportError as error:
+        raise KernelSupportError(str(error)) from error
+
+
+def _load_sensors(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -> Sensors:
+    path = find_sensors_object()
+    try:
+        return Sensors(path, build_sensor_plan(settings, rules, hierarchy))
+    except LibbpfError as error:
+        if error.log:
+            _LOG.debug("libbpf said:\n%s", error.log)
+        hint = "run `stockade doctor` for what this host lacks"
+        raise KernelSupportError(f"the sensors cannot be loaded: {error.strerror}; {hint}") from error
+
+
+def _handle_signals(stopped: asyncio.Event, control: ServiceControl, manager: ServiceManager) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, control.reload_soon, manager)
+
+
+def _wall_clock_keeper(stream: EventStream) -> Callable[[], None]:
+    """Read the distance of the two clocks anew now and then: suspends and clock steps change it."""
+    ticks = 0
+
+    def keep() -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks % ORIGIN_EVERY_TICKS == 0:
+            old = stream.origin
+            stream.origin = Origin(old.boot_id, old.host_name, read_wall_offset_ns())
+
+    return keep
+
+
+def _start_sink(sink: object) -> None:
+    start = getattr(sink, "start", None)
+    if start is not None:
+        start()
+
+
+def _stop_sink(sink: object) -> None:
+    stop = getattr(sink, "stop", None)
+    if stop is not None:
+        stop()
+
+
+def seconds_since_process_start() -> float:
+    """How long this process has run, interpreter start included; to 10 ms."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        ticks = int(file.read().rsplit(b")", 1)[1].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

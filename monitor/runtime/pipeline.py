@@ -1,0 +1,152 @@
+"""One event through every layer: record, decode, engine, effects.
+
+The same pipeline serves a live run, a replay and a rule test; they differ in what
+feeds it and in the sinks. Waits for nothing.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+from msgspec import Struct
+
+from monitor.engine.engine import Engine
+from monitor.model.effects import (
+    DisableRule,
+    Effect,
+    EmitAlert,
+    EmitEvent,
+    ResolveContainer,
+    Respond,
+    TagCgroup,
+    UntagCgroup,
+)
+from monitor.model.events import AnyEvent, FileOpen, ServiceFailure
+from monitor.model.process import Context
+from monitor.runtime.ports import ContainerLookup, EventSink, KernelTags, Recorder, Responder
+from monitor.runtime.visibility import OpenVisibility
+from monitor.wire.decoder import Buffer, DecodeError, decode_record
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Ports(Struct):
+    """The pipeline's neighbours; None where a run has none (a replay tags no cgroup)."""
+
+    sinks: Sequence[EventSink] = ()
+    tags: KernelTags | None = None
+    lookup: ContainerLookup | None = None
+    responder: Responder | None = None
+    recorder: Recorder | None = None
+    visibility: OpenVisibility | None = None
+    """Which opens are streamed; None streams all."""
+
+
+class PipelineCounters(Struct):
+    """What the pipeline itself counts."""
+
+    decode_errors: int = 0
+    sink_failures: int = 0
+    tag_failures: int = 0
+    hidden_opens: int = 0
+    """Opens that the kernel's filter let through and nobody asked for."""
+    events_by_type: Counter[str] = Counter()
+
+
+class Pipeline:
+    """Feeds the engine and performs what it wants."""
+
+    def __init__(self, engine: Engine, ports: Ports) -> None:
+        self.engine = engine
+        self.ports = ports
+        self.counters = PipelineCounters(events_by_type=Counter())
+        self._counts: dict[type, int] = {}
+
+    def feed_record(self, data: Buffer, offset: int, length: int) -> None:
+        """Take one record of a ring."""
+        try:
+            event = decode_record(data, offset, length)
+        except DecodeError as error:
+            self.counters.decode_errors += 1
+            _LOG.debug("undecodable record: %s", error)
+            return
+        if self.ports.recorder is not None:
+            self.ports.recorder.write_record(data, offset, length)
+        self._handle(event)  # type: ignore[arg-type]  # TaskEvent itself is never made
+
+    def feed_event(self, event: AnyEvent) -> None:
+        """Take one event that user space made."""
+        if self.ports.recorder is not None:
+            self.ports.recorder.write_event(event)
+        self._handle(event)
+
+    def event_counts(self) -> dict[str, int]:
+        """Events handled so far, by class name."""
+        return {kind.__name__: count for kind, count in self._counts.items()}
+
+    def _handle(self, event: AnyEvent) -> None:
+        kind = type(event)
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        for effect in self.engine.handle(event):
+            self._perform(effect)
+
+    def _perform(self, effect: Effect) -> None:
+        kind = type(effect)
+        if kind is EmitEvent:
+            self._emit_event(effect.context)  # type: ignore[union-attr]
+            return
+        match effect:
+            case EmitAlert():
+                self._emit_alert(effect)
+            case TagCgroup() | UntagCgroup():
+                self._tag(effect)
+            case ResolveContainer():
+                if self.ports.lookup is not None:
+                    self.ports.lookup.request(effect.container)
+            case Respond():
+                if self.ports.responder is not None:
+                    self.ports.responder.respond(effect.verdict, effect.context)
+            case DisableRule():
+                _LOG.error("rule %s is off: %s", effect.rule_id, effect.reason)
+            case EmitEvent():
+                pass  # performed above
+            case _:
+                assert_never(effect)
+
+    def _emit_event(self, context: Context) -> None:
+        visibility = self.ports.visibility
+        if visibility is not None and type(context.event) is FileOpen and not visibility.shows(context):
+            self.counters.hidden_opens += 1
+            return
+        for sink in self.ports.sinks:
+            try:
+                sink.publish_event(context)
+            except Exception as error:  # a sink is one of the three places for a broad except (CONVENTIONS)
+                self._sink_failed(sink, error)
+
+    def _emit_alert(self, effect: EmitAlert) -> None:
+        for sink in self.ports.sinks:
+            try:
+                sink.publish_alert(effect.alert)
+            except Exception as error:  # as above
+                self._sink_failed(sink, error)
+
+    def _sink_failed(self, sink: EventSink, error: Exception) -> None:
+        """Count; the first failure of a run becomes an alert on the sinks that still work."""
+        self.counters.sink_failures += 1
+        _LOG.error("sink %s failed: %r", type(sink).__name__, error)
+        if self.counters.sink_failures == 1:
+            self.feed_event(ServiceFailure(0, type(sink).__name__, repr(error)))
+
+    def _tag(self, effect: TagCgroup | UntagCgroup) -> None:
+        tags = self.ports.tags
+        if tags is None:
+            return
+        if isinstance(effect, UntagCgroup):
+            tags.untag_cgroup(effect.cgroup_id)
+            return
+        try:
+            tags.tag_cgroup(effect.cgroup_id, is_container=effect.is_container)
+        except OSError:
+            self.counters.tag_failures += 1

@@ -1,0 +1,34 @@
+"""Which rule files and which response policy a run uses."""
+
+from pathlib import Path
+from typing import Final
+
+from monitor.config.settings import Settings
+from monitor.rules.loader import load_rules
+from monitor.rules.response import ResponsePolicy, load_responses
+from monitor.rules.ruleset import RuleSet
+from monitor.rules.shipped import get_shipped_response, get_shipped_rules
+
+DEFAULT_RESPONSE: Final = Path("/etc/stockade/response.yml")
+
+
+def load_rule_set(settings: Settings) -> RuleSet:
+    """Shipped rules and the user's. The default folder of own rules may be missing, a named one may not.
+
+    Raises:
+        RuleErrors: all mistakes of all files.
+    """
+    sources = [get_shipped_rules()] if settings.shipped_rules else []
+    defaults = Settings().rules
+    sources += [folder for folder in settings.rules if folder not in defaults or folder.is_dir()]
+    return load_rules(sources, cache_dir=settings.state_dir / "cache")
+
+
+def load_response_policy(settings: Settings) -> ResponsePolicy:
+    """The response policy in force.
+
+    Raises:
+        RuleErrors: all its mistakes.
+    """
+    path = settings.response or (DEFAULT_RESPONSE if DEFAULT_RESPONSE.exists() else get_shipped_response())
+    return load_responses(path)

@@ -1,0 +1,257 @@
+"""The running service: start in an order that misses nothing, run until told to stop, leave nothing attached.
+
+Order: sensors that fill the tables are attached, then what runs already is walked
+in, then the rings are read, so that no process falls between. READY is said after
+the self test.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.bpf.libbpf import LibbpfError
+from monitor.bpf.open_policy import OpenPolicy, OpenPolicyError, read_seed
+from monitor.bpf.sensors import SensorPlan, Sensors
+from monitor.config.settings import Observe, Settings
+from monitor.engine.engine import Engine
+from monitor.host.cgroups import TagHierarchy, walk_cgroups
+from monitor.host.proc import snapshot_processes
+from monitor.model.events import ServiceFailure, Tick
+from monitor.rules.response import ResponsePolicy
+from monitor.rules.ruleset import RuleSet
+from monitor.runtime.errors import KernelSupportError
+from monitor.runtime.heartbeat import CpuHeartbeat
+from monitor.runtime.pipeline import Pipeline, Ports
+from monitor.runtime.ports import EventSink, Recorder
+from monitor.runtime.reader import RingReader
+from monitor.runtime.self_test import Canary
+from monitor.runtime.visibility import OpenVisibility, build_observe_pattern, check_glob
+from monitor.sinks.origin import Origin
+
+_LOG: Final = logging.getLogger(__name__)
+TICK_S: Final = 0.5
+LOSSES_EVERY_TICKS: Final = 2
+HEARTBEAT_EVERY_TICKS: Final = 10
+OBSERVES_MAX: Final = 64
+
+
+class ServiceParts(Struct):
+    """What the command line has prepared."""
+
+    settings: Settings
+    rules: RuleSet
+    responses: ResponsePolicy
+    origin: Origin
+    hierarchy: TagHierarchy
+    sensors: Sensors
+    sinks: tuple[EventSink, ...] = ()
+    recorder: Recorder | None = None
+
+
+class Readiness(Struct, frozen=True):
+    """What the service watches, said once when it is ready."""
+
+    self_test_s: float
+    processes: int
+    containers: int
+
+
+def build_sensor_plan(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -> SensorPlan:
+    """Only what enabled rules and ``observe:`` need."""
+    return SensorPlan(
+        failed_exec=settings.failed_exec or "ProcessExecFailed" in rules.needed_events,
+        file_open=bool(rules.open_patterns or settings.observe),
+        tag_controller=hierarchy.controller,
+        tag_hierarchy_id=hierarchy.hierarchy_id,
+        rings=settings.rings,
+        limiter=settings.limiter,
+    )
+
+
+class Service:
+    """Sensors, engine and sinks, bound together on one event loop."""
+
+    def __init__(self, parts: ServiceParts) -> None:
+        settings = parts.settings
+        self.parts = parts
+        self.sensors = parts.sensors
+        self.engine = Engine(
+            parts.rules,
+            settings.engine,
+            mode=settings.mode,
+            responses=parts.responses,
+            boot_id=parts.origin.boot_id,
+        )
+        self.canary = Canary()
+        self.pipeline = Pipeline(
+            self.engine,
+            Ports(sinks=(self.canary, *parts.sinks), tags=parts.sensors, recorder=parts.recorder),
+        )
+        self.reader = RingReader(
+            parts.sensors.urgent,
+            parts.sensors.bulk,
+            self.pipeline.feed_record,
+            lambda sleeps: parts.sensors.set_reader_sleeps(sleeps=sleeps),
+        )
+        self._open_policy = OpenPolicy(read_seed(parts.sensors.object))
+        self._observes: dict[int, Observe] = {}
+        self._next_token = 1
+        self._ticks = 0
+        self._heartbeat = CpuHeartbeat(parts.sensors.read_heartbeats)
+        self.lost: dict[tuple[str, int, str], int] = {}
+        """Records lost so far by (type, cgroup id, reason)."""
+        self.on_tick: list[Callable[[], None]] = []
+
+    # -- start
+
+    async def start(self) -> Readiness:
+        """Attach, walk in what is there, read the rings, pass the self test.
+
+        Raises:
+            KernelSupportError: the kernel refuses a sensor, or the canary does not come through.
+        """
+        self.apply_open_policy()
+        try:
+            self.sensors.attach_life()
+            self._walk_in()
+            self.sensors.attach_syscalls()
+        except (LibbpfError, OSError) as error:
+            raise KernelSupportError(f"a sensor cannot be attached: {error} (run `stockade doctor`)") from error
+        self.reader.start()
+        self_test_s = await self.canary.run()
+        self.pipeline.ports.sinks = self.parts.sinks
+        self.sensors.mark_own_process()
+        stats = self.engine.stats()
+        return Readiness(self_test_s, int(stats.get("processes", 0)), len(self.engine.containers()))
+
+    def _walk_in(self) -> None:
+        """What exists already, as events: cgroups first, so that each process finds its container."""
+        for cgroup in walk_cgroups(self.parts.hierarchy):
+            self.pipeline.feed_event(cgroup)
+        for process in snapshot_processes(self.sensors.read_tasks()):
+            self.pipeline.feed_event(process)
+
+    # -- what the filter lets through
+
+    def apply_open_policy(self) -> None:
+        """Give the kernel the patterns of the rules in force and of all observe entries.
+
+        Raises:
+            ValueError: they do not fit; the old policy stays.
+        """
+        observes = (*self.parts.settings.observe, *self._observes.values())
+        patterns = (*self.parts.rules.open_patterns, *map(build_observe_pattern, observes))
+        if self.sensors.file_variant != "none":
+            try:
+                self._open_policy.apply(self._open_policy.build(patterns), self.sensors.object)
+            except OpenPolicyError as error:
+                raise ValueError(str(error)) from error
+        self.pipeline.ports.visibility = OpenVisibility(self.parts.rules.open_patterns, observes)
+
+    def add_observe(self, observe: Observe) -> int:
+        """Stream these opens too, until :meth:`remove_observe`.
+
+        Raises:
+            ValueError: a bad glob, too many entries, or no room in the kernel's policy.
+        """
+        check_glob(observe.path)
+        if self.sensors.file_variant == "none":
+            raise ValueError("the file sensor is not attached: no rule and no `observe:` entry asked for it at start")
+        if len(self._observes) >= OBSERVES_MAX:
+            raise ValueError(f"{OBSERVES_MAX} observe entries are in force already")
+        token, self._next_token = self._next_token, self._next_token + 1
+        self._observes[token] = observe
+        try:
+            self.apply_open_policy()
+        except ValueError:
+            del self._observes[token]
+            raise
+        return token
+
+    def remove_observe(self, token: int) -> None:
+        """End one observe entry."""
+        if self._observes.pop(token, None) is not None:
+            self.apply_open_policy()
+
+    def replace_rules(self, rules: RuleSet) -> None:
+        """Put a new rule set in force; tables and scores stay.
+
+        Raises:
+            ValueError: its open patterns do not fit into the kernel; the old set stays.
+        """
+        old = self.parts.rules
+        self.parts.rules = rules
+        try:
+            self.apply_open_policy()
+        except ValueError:
+            self.parts.rules = old
+            raise
+        self.engine.replace_rules(rules)
+
+    # -- run
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Tick until ``stopped``: time for the engine, losses, heartbeats."""
+        while not stopped.is_set():
+            try:
+                await asyncio.wait_for(stopped.wait(), TICK_S)
+            except TimeoutError:
+                self._tick()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self.reader.drain()  # what was written without a wake-up
+        self.pipeline.feed_event(Tick(now))
+        if self._ticks % LOSSES_EVERY_TICKS == 0:
+            self.collect_losses(now)
+        if self._ticks % HEARTBEAT_EVERY_TICKS == 0:
+            self._check_heartbeat(now)
+        for act in self.on_tick:
+            act()
+
+    def collect_losses(self, now_ktime_ns: int) -> None:
+        """Count what the kernel side lost since the last call and tell the engine."""
+        for report in self.sensors.read_losses(now_ktime_ns):
+            key = (report.event_type, report.cgroup_id, report.reason)
+            self.lost[key] = self.lost.get(key, 0) + report.count
+            self.pipeline.feed_event(report)
+
+    def _check_heartbeat(self, now_ktime_ns: int) -> None:
+        cpu = self._heartbeat.beat()
+        if cpu is not None:
+            text = f"CPU {cpu} has fallen silent: what happens on it is not seen (restart the service)"
+            self.pipeline.feed_event(ServiceFailure(now_ktime_ns, "heartbeat", text))
+
+    @property
+    def silent_cpus(self) -> frozenset[int]:
+        """CPUs whose last beat did not come through."""
+        return frozenset(self._heartbeat.silent_cpus)
+
+    def stop(self) -> None:
+        """Read what is left, then detach everything."""
+        self.reader.stop()
+        while self.reader.drain():
+            pass
+        self.collect_losses(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        self.sensors.close()
+
+
+def require_privilege() -> None:
+    """Refuse early, in one line, what would fail later in a worse place.
+
+    Raises:
+        KernelSupportError: not root, or a kernel without type information.
+    """
+    if os.geteuid() != 0:
+        raise KernelSupportError("stockade needs root to load BPF programs: run it with sudo")
+    if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):
+        raise KernelSupportError(
+            "this kernel has no BTF type information (/sys/kernel/btf/vmlinux): "
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, or mount sysfs on /sys"
+        )

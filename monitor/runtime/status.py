@@ -1,0 +1,157 @@
+"""Fill the status document from the running service."""
+
+import os
+import resource
+import time
+from collections import Counter
+from typing import Final
+
+from monitor import __version__
+from monitor.bpf.sensors import CGROUP_PROGRAMS, FAILED_EXEC_PROGRAMS, PROCESS_PROGRAMS
+from monitor.model.rule import Rule
+from monitor.runtime.service import Service
+from monitor.sinks.status import (
+    DroppedStatus,
+    InactiveRule,
+    LostStatus,
+    RateMeter,
+    RulesStatus,
+    SelfStatus,
+    SensorStatus,
+    Status,
+    StreamStatus,
+    build_container,
+    build_subject,
+)
+from monitor.sinks.stream import EventStream
+
+SUBJECTS_SHOWN: Final = 10
+CGROUPS_SHOWN: Final = 20
+SAMPLE_EVERY_TICKS: Final = 2
+LIMITED: Final = "limited"
+
+
+class StatusBuilder:
+    """Takes samples for the rates, and builds the document when asked."""
+
+    def __init__(self, service: Service, stream: EventStream, console: object | None = None) -> None:
+        self._service = service
+        self._stream = stream
+        self._console = console
+        self._meter = RateMeter()
+        self._started_s = time.monotonic()
+        self._ticks = 0
+        self._cpu_sample = (self._started_s, time.process_time())
+        self._cpu_percent = 0.0
+
+    def on_tick(self) -> None:
+        """Take a sample."""
+        self._ticks += 1
+        if self._ticks % SAMPLE_EVERY_TICKS:
+            return
+        now = time.monotonic()
+        self._meter.observe(now, self._counts())
+        if now - self._cpu_sample[0] > 5:
+            used = time.process_time()
+            self._cpu_percent = 100 * (used - self._cpu_sample[1]) / (now - self._cpu_sample[0])
+            self._cpu_sample = (now, used)
+
+    def build(self) -> dict[str, object]:
+        """The document (docs/events.md)."""
+        service, now = self._service, time.monotonic()
+        parts, stats = service.parts, self._stream.stats()
+        names = {container.cgroup_id: container.name or container.id[:12] for container in service.engine.containers()}
+        return Status(
+            version=__version__,
+            uptime_s=round(now - self._started_s, 1),
+            kernel=os.uname().release,
+            host_name=parts.origin.host_name,
+            boot_id=parts.origin.boot_id,
+            tier="observe",
+            mode=parts.settings.mode,
+            sensors=self._sensors(),
+            rules=_rules_status(parts.rules.rules, service.engine.disabled_rules()),
+            events=self._meter.rates(now, self._counts()),
+            lost=self._lost(names, limited=False),
+            limited=self._lost(names, limited=True),
+            dropped=DroppedStatus(subscribers=stats.dropped, console=getattr(self._console, "dropped", 0)),
+            stream=StreamStatus(stats.subscribers, stats.published, stats.history_records),
+            engine=self._engine_counters(),
+            subjects=tuple(build_subject(risk) for risk in service.engine.subjects(SUBJECTS_SHOWN)),
+            containers=tuple(map(build_container, service.engine.containers())),
+            own=SelfStatus(os.getpid(), _resident_bytes(), round(self._cpu_percent, 2)),
+            notes=self._notes(),
+        ).to_document()
+
+    def _counts(self) -> dict[str, int]:
+        counts = self._service.pipeline.event_counts()
+        counts["alert"] = int(self._service.engine.stats().get("alerts", 0))
+        return counts
+
+    def _engine_counters(self) -> dict[str, int | float]:
+        counters = self._service.pipeline.counters
+        return self._service.engine.stats() | {
+            "own_events": self._service.sensors.read_own_events(),
+            "hidden_opens": counters.hidden_opens,
+            "decode_errors": counters.decode_errors,
+            "sink_failures": counters.sink_failures,
+            "tag_failures": counters.tag_failures,
+        }
+
+    def _sensors(self) -> dict[str, SensorStatus]:
+        sensors = self._service.sensors
+        attached = set(sensors.object.attached)
+        opens = tuple(sorted(name for name in attached if "open" in name or ("creat" in name and "cgroup" not in name)))
+        variant = sensors.file_variant
+        return {
+            "process": _sensor(PROCESS_PROGRAMS, attached),
+            "cgroup": _sensor(CGROUP_PROGRAMS, attached),
+            "failed_exec": _sensor(FAILED_EXEC_PROGRAMS, attached),
+            "file_open": SensorStatus(bool(opens), opens, f"{variant} reads" if opens else "no rule asks for it"),
+        }
+
+    def _lost(self, names: dict[int, str], *, limited: bool) -> LostStatus:
+        by_type: Counter[str] = Counter()
+        by_cgroup: Counter[str] = Counter()
+        for (event_type, cgroup_id, reason), count in self._service.lost.items():
+            if (reason == LIMITED) is limited:
+                by_type[event_type] += count
+                by_cgroup[names.get(cgroup_id, f"cgroup {cgroup_id}")] += count
+        return LostStatus(by_type.total(), dict(by_type), dict(by_cgroup.most_common(CGROUPS_SHOWN)))
+
+    def _notes(self) -> tuple[str, ...]:
+        service = self._service
+        notes = ["nothing is denied: this version observes on tracepoints, and its responses are audited only"]
+        if service.silent_cpus:
+            cpus = ", ".join(map(str, sorted(service.silent_cpus)))
+            notes.append(f"CPU {cpus} delivers no events: restart the service")
+        if not service.parts.settings.pin_dir.is_mount():
+            notes.append(f"no bpffs at {service.parts.settings.pin_dir}: denial would not outlive the service")
+        if not service.parts.hierarchy.is_whole:
+            notes.append("only a part of the cgroup tree is visible: containers outside it show as the host")
+        return tuple(notes)
+
+
+def _sensor(programs: tuple[str, ...], attached: set[str]) -> SensorStatus:
+    hooks = tuple(name for name in programs if name in attached)
+    return SensorStatus(len(hooks) == len(programs), hooks, "" if hooks else "no rule asks for it")
+
+
+def _rules_status(rules: tuple[Rule, ...], disabled: dict[str, str]) -> RulesStatus:
+    active = [rule for rule in rules if not rule.inactive_reason]
+    names = {rule.id: rule.name for rule in rules}
+    return RulesStatus(
+        active=len(active),
+        inactive=len(rules) - len(active),
+        by_status=dict(Counter(rule.status for rule in active)),
+        inactive_rules=tuple(InactiveRule(rule.name, rule.inactive_reason) for rule in rules if rule.inactive_reason),
+        disabled=tuple(InactiveRule(names.get(rule_id, rule_id), reason) for rule_id, reason in disabled.items()),
+    )
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0

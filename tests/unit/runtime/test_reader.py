@@ -1,0 +1,96 @@
+"""The reader's way of waiting, on rings of the test's own."""
+
+import asyncio
+import contextlib
+import os
+from typing import Any
+
+from monitor.runtime.reader import BULK_RECORDS_AT_ONCE, TURN_RECORDS_MAX, RingReader
+
+
+class FakeRing:
+    """A ring in memory: a queue of records, readable while it has any (a pipe stands for the kernel's wake-up)."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.records = 0
+        self.fd, self._write_end = os.pipe()
+
+    def put(self, count: int, *, wake: bool = True) -> None:
+        self.records += count
+        if wake:
+            os.write(self._write_end, b"x")
+
+    def drain(self, handle: Any, limit: int) -> int:
+        count = min(self.records, limit)
+        for _ in range(count):
+            handle(self.name, 0, 0)
+        self.records -= count
+        if count:
+            os.set_blocking(self.fd, False)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.fd, 4096)
+        return count
+
+
+def make_reader() -> tuple[RingReader, FakeRing, FakeRing, list[bytes], list[bool]]:
+    urgent, bulk, seen, sleeps = FakeRing(b"u"), FakeRing(b"b"), [], []
+    reader = RingReader(urgent, bulk, lambda name, _o, _l: seen.append(name), sleeps.append)  # type: ignore[arg-type]
+    return reader, urgent, bulk, seen, sleeps
+
+
+def test_a_bulk_flood_never_goes_before_more_than_one_portion() -> None:
+    reader, urgent, bulk, seen, _ = make_reader()
+    bulk.put(1000)
+    urgent.put(300)
+
+    reader.drain()
+
+    assert seen[:300].count(b"u") == 256
+    last_urgent = len(seen) - 1 - seen[::-1].index(b"u")
+    assert seen[:last_urgent].count(b"b") == BULK_RECORDS_AT_ONCE
+
+
+def test_one_turn_is_bounded() -> None:
+    reader, _, bulk, seen, _ = make_reader()
+    bulk.put(1_000_000)
+
+    reader.drain()
+
+    assert len(seen) <= TURN_RECORDS_MAX + 256 + BULK_RECORDS_AT_ONCE
+
+
+def test_a_record_wakes_a_sleeping_reader() -> None:
+    async def scenario() -> list[bytes]:
+        reader, urgent, _, seen, sleeps = make_reader()
+        reader.start()
+        assert sleeps == [True]
+        urgent.put(1)
+        await asyncio.sleep(0)
+        await asyncio.wait_for(until(lambda: bool(seen)), 2)
+        reader.stop()
+        assert sleeps[-1] is False
+        return seen
+
+    assert asyncio.run(scenario()) == [b"u"]
+
+
+def test_a_busy_reader_naps_and_sees_what_comes_without_a_wake_up() -> None:
+    async def scenario() -> int:
+        reader, urgent, _, seen, sleeps = make_reader()
+        reader.start()
+        urgent.put(1500)
+        await asyncio.wait_for(until(lambda: len(seen) == 1500), 2)
+        assert sleeps[-1] is False, "a busy reader does not ask to be woken"
+        urgent.put(10, wake=False)
+        await asyncio.wait_for(until(lambda: len(seen) == 1510), 2)
+        await asyncio.wait_for(until(lambda: sleeps[-1] is True), 2)
+        reader.stop()
+        return len(seen)
+
+    assert asyncio.run(scenario()) == 1510
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)

@@ -1,0 +1,69 @@
+"""Observe globs, and which opens the stream shows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.config.settings import Observe
+from monitor.model.interest import PatternKind
+from monitor.runtime.visibility import build_observe_pattern, check_glob, glob_to_regex
+
+WORDS = st.text(alphabet="aB./-*?", max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        ("/etc/**", "/etc/cron.d/x", True),
+        ("/etc/**", "/etcx", False),
+        ("/etc/*", "/etc/cron.d/x", False),
+        ("/etc/*", "/etc/passwd", True),
+        ("/etc/shadow*", "/etc/shadow-", True),
+        ("/home/*/.ssh/id_rsa", "/home/bob/.ssh/id_rsa", True),
+        ("/home/*/.ssh/id_rsa", "/home/bob/x/.ssh/id_rsa", False),
+        ("/a?c", "/abc", True),
+        ("/a?c", "/a/c", False),
+        ("/a.c", "/abc", False),
+    ],
+)
+def test_a_star_stays_within_a_component_and_two_do_not(glob: str, path: str, matches: bool) -> None:
+    assert bool(glob_to_regex(glob).fullmatch(path)) is matches
+
+
+@pytest.mark.parametrize(
+    ("glob", "kind", "text"),
+    [
+        ("/etc/passwd", PatternKind.EXACT, "/etc/passwd"),
+        ("/etc/**", PatternKind.PREFIX, "/etc/"),
+        ("/Etc/Shadow*", PatternKind.PREFIX, "/etc/shadow"),
+        ("/home/*/.ssh/id_rsa", PatternKind.SUFFIX, "/.ssh/id_rsa"),
+        ("/var/lib/app/*.db", PatternKind.PREFIX, "/var/lib/app/"),
+    ],
+)
+def test_the_kernel_gets_the_more_telling_literal(glob: str, kind: PatternKind, text: str) -> None:
+    pattern = build_observe_pattern(Observe(path=glob))
+
+    assert (pattern.kind, pattern.text) == (kind, text)
+
+
+@given(WORDS, WORDS)
+def test_whatever_a_glob_matches_its_kernel_pattern_lets_through(head: str, path: str) -> None:
+    glob = "/a" + head
+    pattern = build_observe_pattern(Observe(path=glob))
+    full = "/a" + path
+
+    if glob_to_regex(glob).fullmatch(full):
+        folded = full.lower()
+        assert (
+            folded == pattern.text
+            if pattern.kind is PatternKind.EXACT
+            else folded.startswith(pattern.text)
+            if pattern.kind is PatternKind.PREFIX
+            else folded.endswith(pattern.text)
+        )
+
+
+@pytest.mark.parametrize("glob", ["etc/passwd", "/**", "/", "/" + "x" * 2000])
+def test_a_glob_that_cannot_be_meant_is_refused(glob: str) -> None:
+    with pytest.raises(ValueError, match=r"path to observe|every file"):
+        check_glob(glob)
