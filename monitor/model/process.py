@@ -7,7 +7,7 @@ from monitor.model.events import AnyEvent, ProcessExec
 from monitor.model.ids import CgroupId, ProcessKey
 
 
-class ProcessImage(Struct, frozen=True):
+class ProcessImage(Struct, frozen=True, gc=False):
     """One program that a process ran. A forked child shares its parent's image until it runs another."""
 
     exec: ProcessExec
@@ -22,7 +22,7 @@ class ProcessImage(Struct, frozen=True):
     command_line_folded: str
 
 
-class Process(Struct):
+class Process(Struct, gc=False):
     """A row of the process table (:mod:`monitor.engine.processes`): mutable, owned by the engine."""
 
     key: ProcessKey
@@ -39,9 +39,11 @@ class Process(Struct):
     """A container runtime's own set-up step, not yet the container's program."""
     earlier_images: tuple[tuple[int, ProcessImage], ...] = ()
     """(exec_id, image) of the programs it ran before, newest last; bounded."""
+    is_service: bool = False
+    """One of the monitor's own tasks: counted, not shown, no subject."""
 
 
-class Context(Struct, frozen=True):
+class Context(Struct, frozen=True, gc=False):
     """An event with its process and container: what a rule sees, what the stream shows."""
 
     event: AnyEvent
