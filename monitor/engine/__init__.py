@@ -1,1 +1,1 @@
-""""""
+"""The engine: events in, intentions out. Pure: no clock, file, socket or thread."""

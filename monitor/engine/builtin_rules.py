@@ -1,0 +1,47 @@
+"""What the engine itself raises alerts about: rules without a file, so that an alert always has one."""
+
+from typing import Final
+
+from monitor.model.rule import Location, Rule, Severity
+
+_LOCATION: Final = Location("built in", 0, 0)
+
+RISK_THRESHOLD: Final = Rule(
+    id="4f0d5a5e-6a0b-4c8c-9d0b-2f1e7a3c9b10",
+    name="risk_threshold",
+    title="Accumulated risk of a container or lineage",
+    severity=Severity.HIGH,
+    status="stable",
+    description="What was detected one by one adds up to more than `engine.risk_alert_at`.",
+    location=_LOCATION,
+)
+EVENTS_LOST: Final = Rule(
+    id="8a0c2c8e-6d5f-4a9e-8c52-7b6f0e1d2a31",
+    name="events_lost",
+    title="Events were lost or held back",
+    severity=Severity.MEDIUM,
+    status="stable",
+    description="The kernel side could not hand on what happened: a ring was full, or a cgroup exceeded its rate.",
+    location=_LOCATION,
+)
+SERVICE_FAILURE: Final = Rule(
+    id="c5b9a7d2-3e41-4f7a-9f0e-1a6c8d2e4b52",
+    name="service_failure",
+    title="A part of the monitor failed",
+    severity=Severity.HIGH,
+    status="stable",
+    description="The rest goes on; what the failed part would have seen is missing.",
+    location=_LOCATION,
+)
+CONTAINER_LEFT: Final = Rule(
+    id="e2d4f6a8-1b3c-4d5e-8f90-6c7b8a9d0e73",
+    name="container_cgroup_left",
+    title="A process left its container's cgroup",
+    severity=Severity.HIGH,
+    status="stable",
+    description="It was moved to a cgroup that is not its container's. It is still taken for the container's process.",
+    tags=("attack.privilege-escalation", "attack.t1611"),
+    score=60,
+    location=_LOCATION,
+)
+BUILTIN_RULES: Final = (RISK_THRESHOLD, EVENTS_LOST, SERVICE_FAILURE, CONTAINER_LEFT)

@@ -1,0 +1,51 @@
+"""Ask every rule that could match an event; each that does gives a detection.
+
+A predicate that raises is a defect of the rule, not of the event: the rule is
+disabled until the next load, once, and the rest goes on.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from monitor.model.alert import Detection
+from monitor.model.process import Context
+from monitor.model.rule import Rule
+from monitor.rules.ruleset import CompiledRule, RuleSet
+
+logger = logging.getLogger(__name__)
+_NOTHING: list[Detection] = []
+
+
+class Detector:
+    """The rules of one load, and which of them were disabled since."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self.rules = rules
+        self.disabled: dict[str, str] = {}
+        """Rule id -> why."""
+
+    def detect(self, context: Context, failures: list[tuple[Rule, str]]) -> Sequence[Detection]:
+        """All rules that match. A rule that raised is added to ``failures``, once, and off from then on."""
+        candidates = self.rules.candidates(context)
+        if not candidates:
+            return _NOTHING
+        detections = _NOTHING
+        for compiled in candidates:
+            if self._matches(compiled, context, failures):
+                if detections is _NOTHING:
+                    detections = []
+                detections.append(Detection(compiled.rule, context))
+        return detections
+
+    def _matches(self, compiled: CompiledRule, context: Context, failures: list[tuple[Rule, str]]) -> bool:
+        rule = compiled.rule
+        if self.disabled and rule.id in self.disabled:
+            return False
+        try:
+            return compiled.matches(context)
+        except Exception as error:  # one of three broad ones: a rule is foreign code, see CONVENTIONS
+            reason = f"{type(error).__name__}: {error}"[:200]
+            self.disabled[rule.id] = reason
+            failures.append((rule, reason))
+            logger.debug("rule %s raised", rule.name, exc_info=True)
+            return False
