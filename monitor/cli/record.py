@@ -30,7 +30,7 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
     """
     settings = load_or_fail(options)
     try:
-        target = file.open("xb", opener=_open_private)
+        target = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
     except OSError as error:
         fail(f"{file} cannot be made: {error.strerror}", ExitCode.USAGE)
     with target:
@@ -42,10 +42,6 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
         )
         launch_or_fail(settings, launch_options)
     click.echo(f"{file}: {file.stat().st_size} bytes; run it again with: stockade replay {file}", err=True)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _start_recording(target: BinaryIO, origin: Origin) -> RecordingWriter:

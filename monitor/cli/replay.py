@@ -47,8 +47,8 @@ def replay_command(file: Path, **options: Any) -> None:  # click gives what its 
     except RecordingError as error:
         fail(f"{file}: {error}", ExitCode.USAGE)
     except RuleErrors as errors:
-        for error in errors.errors:
-            click.echo(str(error), err=True)
+        for mistake in errors.errors:
+            click.echo(str(mistake), err=True)
         fail(f"{len(errors.errors)} mistakes in the rules", ExitCode.USAGE)
     click.echo(f"{count} events in {elapsed:.2f} s, {count / max(elapsed, 1e-9):,.0f} a second", err=True)
 

@@ -22,6 +22,7 @@ from monitor.engine.engine import Engine
 from monitor.host.cgroups import TagHierarchy, walk_cgroups
 from monitor.host.proc import snapshot_processes
 from monitor.model.events import ServiceFailure, Tick
+from monitor.model.ids import CgroupId
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.errors import KernelSupportError
@@ -103,7 +104,7 @@ class Service:
         self._next_token = 1
         self._ticks = 0
         self._heartbeat = CpuHeartbeat(parts.sensors.read_heartbeats)
-        self.lost: dict[tuple[str, int, str], int] = {}
+        self.lost: dict[tuple[str, CgroupId, str], int] = {}
         """Records lost so far by (type, cgroup id, reason)."""
         self.on_tick: list[Callable[[], None]] = []
 

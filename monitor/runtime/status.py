@@ -4,10 +4,12 @@ import os
 import resource
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from monitor import __version__
 from monitor.bpf.sensors import CGROUP_PROGRAMS, FAILED_EXEC_PROGRAMS, PROCESS_PROGRAMS
+from monitor.model.ids import CgroupId
 from monitor.model.rule import Rule
 from monitor.runtime.service import Service
 from monitor.sinks.status import (
@@ -70,7 +72,7 @@ class StatusBuilder:
             tier="observe",
             mode=parts.settings.mode,
             sensors=self._sensors(),
-            rules=_rules_status(parts.rules.rules, service.engine.disabled_rules()),
+            rules=_rules_status(parts.rules.rules, service.engine.disabled_rules),
             events=self._meter.rates(now, self._counts()),
             lost=self._lost(names, limited=False),
             limited=self._lost(names, limited=True),
@@ -110,7 +112,7 @@ class StatusBuilder:
             "file_open": SensorStatus(bool(opens), opens, f"{variant} reads" if opens else "no rule asks for it"),
         }
 
-    def _lost(self, names: dict[int, str], *, limited: bool) -> LostStatus:
+    def _lost(self, names: Mapping[CgroupId, str], *, limited: bool) -> LostStatus:
         by_type: Counter[str] = Counter()
         by_cgroup: Counter[str] = Counter()
         for (event_type, cgroup_id, reason), count in self._service.lost.items():
