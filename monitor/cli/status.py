@@ -117,7 +117,8 @@ def _show_rules(status: Status) -> None:
     rules = status.rules
     by_status = ", ".join(f"{count} {name}" for name, count in sorted(rules.by_status.items()))
     of_them = f" ({by_status})" if by_status else ""
-    click.echo(escape_text(f"\nrules: {rules.active} active{of_them}, {rules.inactive} inactive"))
+    click.echo()
+    click.echo(escape_text(f"rules: {rules.active} active{of_them}, {rules.inactive} inactive"))
     rows = [(rule.name, "inactive", rule.reason) for rule in rules.inactive_rules]
     rows += [(rule.name, "disabled", rule.reason) for rule in rules.disabled]
     if rows:

@@ -57,7 +57,7 @@ class SocketServer:
         self._server.close()
         self._server = None
         for connection in tuple(self._connections):
-            connection.finish({"end": reason})
+            connection.on_stop(reason)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), STOP_TIMEOUT_S)
         for connection in tuple(self._connections):
@@ -106,6 +106,10 @@ class Connection(asyncio.Protocol):
 
     def on_closed(self) -> None:
         """Let go of what the connection held."""
+
+    def on_stop(self, reason: str) -> None:
+        """The service stops: say so and close."""
+        self.finish({"end": reason})
 
     def on_writable(self) -> None:
         """The client reads again."""

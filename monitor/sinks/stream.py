@@ -68,6 +68,7 @@ class EventStream:
         parse_filter: Callable[[str], Predicate],
     ) -> None:
         self._settings = settings
+        self._flush_at = min(FLUSH_FRAMES, max(1, settings.queue_events // 2))
         self._mode = mode
         self._path = path
         self._origin = origin
@@ -104,10 +105,7 @@ class EventStream:
         await server.start(lambda: StreamConnection(server, self))
 
     async def stop(self) -> None:
-        """Say goodbye to all subscribers, after what is queued for them, and remove the socket."""
-        self._flush()
-        for subscriber in self._alert_subscribers:
-            subscriber.give_up()
+        """Write what is queued for the subscribers, for half a second, say goodbye, and remove the socket."""
         if self._server is not None:
             await self._server.stop("the service has stopped")
 
@@ -206,7 +204,7 @@ class EventStream:
         subscriber.queue.put(frame)
         if subscriber.is_paused:
             return
-        if len(subscriber.queue) >= FLUSH_FRAMES:
+        if len(subscriber.queue) >= self._flush_at:
             subscriber.flush()
         elif subscriber not in self._waiting:
             if not self._waiting and self._loop is not None:

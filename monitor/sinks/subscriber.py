@@ -103,10 +103,6 @@ class OutgoingQueue:
         self.dropped += count
         self._untold += count
 
-    def count_waiting(self) -> int:
-        """Return how many records are here or were dropped untold: what a client loses if it is cut off now."""
-        return len(self._frames) + self._untold
-
     def put(self, frame: bytes) -> None:
         """Append a frame, after the number of those that are missing before it."""
         if self._untold and not self._is_dropping:

@@ -83,8 +83,8 @@ class StreamConnection(Connection):
         self._feed = feed
         self._replay: asyncio.Task[None] | None = None
         self._has_asked = False
-        self._is_complete = False
-        """All that was asked for is queued: close when it is written."""
+        self._end = ""
+        """Why nothing more will be queued: close when all is written."""
         self.wish = Wish(alerts_only=False, container=None, filter_=None)
         self.queue = OutgoingQueue(feed.queue_frames_max)
         self.is_live = False
@@ -100,6 +100,12 @@ class StreamConnection(Connection):
                 self._send_status()
             case SubscribeRequest() as request:
                 self._subscribe(request)
+
+    def on_stop(self, reason: str) -> None:
+        """Send what waits, then say that the service has stopped."""
+        if self._replay is not None:
+            self._replay.cancel()
+        self._complete(reason)
 
     def on_writable(self) -> None:
         """Send what waited."""
@@ -124,13 +130,8 @@ class StreamConnection(Connection):
         """Write as much as the socket takes."""
         while not self.is_paused and len(self.queue):
             self.write(self.queue.take())
-        if self._is_complete and not len(self.queue):
-            self.finish({"end": "no more is kept"})
-
-    def give_up(self) -> None:
-        """Tell how many records it will not get: the service stops."""
-        if waiting := self.queue.count_waiting():
-            self.send({"dropped": waiting})
+        if self._end and not len(self.queue):
+            self.finish({"end": self._end})
 
     def _send_status(self) -> None:
         try:
@@ -175,8 +176,13 @@ class StreamConnection(Connection):
                 await self._catch_up(following)
                 self.is_live = True  # nothing was awaited since the last look: no record falls between
         if not request.follow:
-            self._is_complete = True
-            self.flush()
+            self._complete("no more is kept")
+
+    def _complete(self, end: str) -> None:
+        """Queue nothing more, write what is queued, close."""
+        self.is_live = False
+        self._end = end
+        self.flush()
 
     async def _search(self, request: SubscribeRequest, last: int) -> list[Numbered]:
         """Return what matches up to record ``last``, newest first."""
