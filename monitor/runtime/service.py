@@ -103,6 +103,7 @@ class Service:
         self._observes: dict[int, Observe] = {}
         self._next_token = 1
         self._ticks = 0
+        self._is_stopped = False
         self._heartbeat = CpuHeartbeat(parts.sensors.read_heartbeats)
         self.lost: dict[tuple[str, CgroupId, str], int] = {}
         """Records lost so far by (type, cgroup id, reason)."""
@@ -235,7 +236,10 @@ class Service:
         return frozenset(self._heartbeat.silent_cpus)
 
     def stop(self) -> None:
-        """Read what is left, then detach everything."""
+        """Read what is left, then detach everything. Twice is fine."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         self.reader.stop()
         while self.reader.drain():
             pass
