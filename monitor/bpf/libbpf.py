@@ -7,6 +7,7 @@ kernel's or libbpf's own words.
 
 import ctypes
 import errno
+import mmap
 import os
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
@@ -105,6 +106,7 @@ class BpfObject:
         self._events: list[int] = []
         self._variables: dict[str, tuple[str, int, int]] = {}
         self._map_fds: dict[str, int] = {}
+        self._shared: dict[str, mmap.mmap] = {}
         self._object = self._library.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
             raise LibbpfError(ctypes.get_errno(), f"{path} cannot be opened")
@@ -153,6 +155,13 @@ class BpfObject:
         result = self._library.bpf_object__load(self._object)
         if result:
             raise LibbpfError(-result, f"{self.path.name} cannot be loaded", self._explain_load())
+        for section in {".bss", ".data"} & {section for section, _, _ in self._variables.values()}:
+            self._share(section)
+
+    def _share(self, section: str) -> None:
+        """Map a section's map: libbpf before 1.6 does so for skeletons only, and else keeps a private copy."""
+        size = int(self._library.bpf_map__value_size(self._map(section)))
+        self._shared[section] = mmap.mmap(self.map_fd(section), size)
 
     def _explain_load(self) -> str:
         """Load once more, with libbpf's words kept: it says them only through a callback."""
@@ -181,6 +190,9 @@ class BpfObject:
     def variable_view(self, name: str) -> memoryview:
         """Writable memory of a global variable (.rodata before load; .bss shared with the programs after it)."""
         section, offset, size = self._variables[name]
+        shared = self._shared.get(section)
+        if shared is not None:
+            return memoryview(shared)[offset : offset + size]
         length = c_size_t()
         base = self._library.bpf_map__initial_value(self._map(section), byref(length))
         if not base:
@@ -315,6 +327,7 @@ class BpfObject:
         if self._object:
             self._library.bpf_object__close(self._object)
             self._object = None
+        self._shared.clear()
 
     def _map(self, name: str) -> int:
         found = self._library.bpf_object__find_map_by_name(self._object, name.encode())
