@@ -67,6 +67,11 @@ struct qstr {
 	const unsigned char *name;
 };
 
+/* Only for its first field: eight readable bytes, whatever they are. */
+struct timespec64 {
+	s64 tv_sec;
+};
+
 struct seqcount {
 	unsigned int sequence;
 };

@@ -108,6 +108,8 @@ enum counter_index {
 	COUNTER_OWN_EVENTS = 0, /* of the service's own tasks: not streamed */
 	COUNTER_FORK_HOOK = 1,	/* heartbeat: the hook ran on this CPU */
 	COUNTER_EXIT_HOOK = 2,
+	COUNTER_OPEN_WALKS = 3,	   /* opens that the quick tests could not dismiss */
+	COUNTER_OPEN_VANISHED = 4, /* the descriptor was closed by another thread before we looked */
 	COUNTER_MAX = 8,
 };
 

@@ -45,4 +45,41 @@ enum open_interest {
 	INTEREST_CONTAINER_FAILED = 1 << 5,
 };
 
+/* Which bitmap of names judges an open. */
+enum open_class {
+	OPEN_CLASS_READ = 0,  /* can read, cannot change */
+	OPEN_CLASS_WRITE = 1, /* can write, has created or truncated; may read too */
+	OPEN_CLASS_COUNT = 2,
+};
+
+/* Sizes of the open filter that both sides compute with. */
+enum open_filter_size {
+	OPEN_NAME_BITMAP_BYTES = 8192,
+	OPEN_PATH_KEY_BYTES = 256, /* a trie takes no more; one byte says which space */
+	OPEN_ENDING_KEY_BYTES = 64,
+	OPEN_PATTERNS_MAX = 4096, /* entries of each trie, both halves together */
+};
+
+/* First byte of a key in the trie of paths, to which the half of the policy (0, 1) is added. */
+enum open_key_space {
+	OPEN_SPACE_PATHS = 0,
+	OPEN_SPACE_DIRECTORIES = 2, /* what could match a file that lies directly in there */
+};
+
+/* What a pattern, and every shorter one that it implies, asks for. */
+struct open_interest_value {
+	__u32 interest; /* enum open_interest */
+	__u32 pattern;	/* index in the policy; for the limiter */
+};
+
+/* Unions of interest over the patterns of each kind. Then, for each class, follows a bitmap of names. */
+struct open_filter_head {
+	__u32 wanted; /* all kinds */
+	__u32 any;
+	__u32 exacts;
+	__u32 prefixes;
+	__u32 suffixes;
+	__u32 padding;
+};
+
 #endif

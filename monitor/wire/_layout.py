@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x054CD6473C0BD754
+FINGERPRINT: Final = 0x8252998630e4bc82
 
 # enum bucket_kind
 BUCKET_BULK: Final = 0
@@ -51,6 +51,17 @@ OPEN_READ: Final = 1
 OPEN_WRITE: Final = 2
 OPEN_CREATED: Final = 4
 
+# enum open_class
+OPEN_CLASS_READ: Final = 0
+OPEN_CLASS_WRITE: Final = 1
+OPEN_CLASS_COUNT: Final = 2
+
+# enum open_filter_size
+OPEN_NAME_BITMAP_BYTES: Final = 8192
+OPEN_PATH_KEY_BYTES: Final = 256
+OPEN_ENDING_KEY_BYTES: Final = 64
+OPEN_PATTERNS_MAX: Final = 4096
+
 # enum open_interest
 INTEREST_HOST_READ: Final = 1
 INTEREST_HOST_WRITE: Final = 2
@@ -59,12 +70,18 @@ INTEREST_CONTAINER_WRITE: Final = 8
 INTEREST_HOST_FAILED: Final = 16
 INTEREST_CONTAINER_FAILED: Final = 32
 
+# enum open_key_space
+OPEN_SPACE_PATHS: Final = 0
+OPEN_SPACE_DIRECTORIES: Final = 2
+
 STRUCTS: Final[dict[str, Struct]] = {
     "bucket": Struct("<Qq"),  # 16 bytes
     "bucket_key": Struct("<QII"),  # 16 bytes
     "cgroup_event": Struct("<HHIIIQQQQQIIQIHH"),  # 80 bytes
     "file_open_event": Struct("<HHIIIQQQQQIIQQIIIIIiIHH"),  # 112 bytes
     "loss_key": Struct("<QII"),  # 16 bytes
+    "open_filter_head": Struct("<IIIIII"),  # 24 bytes
+    "open_interest_value": Struct("<II"),  # 8 bytes
     "process_exec_event": Struct("<HHIIIQQQQQIIQQQQQIIIIIIIIIIIIIIIIIHHHHHHHHHH"),  # 192 bytes
     "process_exec_failed_event": Struct("<HHIIIQQQQQIIIHH"),  # 72 bytes
     "process_exit_event": Struct("<HHIIIQQQQQIIII"),  # 72 bytes
@@ -129,6 +146,18 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "cgroup_id",
         "type",
         "reason",
+    ),
+    "open_filter_head": (
+        "wanted",
+        "any",
+        "exacts",
+        "prefixes",
+        "suffixes",
+        "padding",
+    ),
+    "open_interest_value": (
+        "interest",
+        "pattern",
     ),
     "process_exec_event": (
         "type",

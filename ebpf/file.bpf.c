@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Opens of files that a rule could ask for.
+ *
+ * Hooks: sys_exit_{open,openat,openat2,creat,open_by_handle_at}, twice: the
+ * programs named *_probe are for kernels before 6.2, and the loader takes one set.
+ * On exit only: what counts is the file that was opened, not what was asked for.
+ */
+#include "maps.bpf.h"
+#include "emit.bpf.h"
+#include "open_filter.bpf.h"
+
+/* Kinds of opens for the limiter: one of each pattern and program passes each second, whatever the flood. */
+static __always_inline u64 open_kind(struct task_struct *task, u32 pattern)
+{
+	return BPF_CORE_READ(task, mm, exe_file, f_inode, i_ino) * 0x9e3779b97f4a7c15 + pattern;
+}
+
+/* May this open leave? What does not is counted. */
+static __noinline bool open_admit(struct task_struct *task, u32 pattern)
+{
+	u64 cgroup_id = task_cgroup_id(task);
+
+	if (task_is_ours(task)) {
+		count(COUNTER_OWN_EVENTS);
+		return false;
+	}
+	if (limit_admits(cgroup_id, BUCKET_BULK, open_kind(task, pattern)))
+		return true;
+	count_loss(EVENT_FILE_OPEN, cgroup_id, LOSS_LIMITED);
+	return false;
+}
+
+static __noinline int open_submit(struct open_site *site, struct slot *slot, struct task_struct *task)
+{
+	struct file *file = site->file;
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct file_open_event *event = record_begin(slot, EVENT_FILE_OPEN, sizeof(*event), task);
+
+	event->inode = BPF_CORE_READ(inode, i_ino);
+	event->device = device_number(BPF_CORE_READ(inode, i_sb, s_dev));
+	event->open_flags = BPF_CORE_READ(file, f_flags);
+	event->access = site->access;
+	event->file_flags = slot->path_flags | file_kind_flags(site->vfsmount, site->dentry, inode);
+	event->file_mode = BPF_CORE_READ(inode, i_mode);
+	event->link_count = BPF_CORE_READ(inode, __i_nlink);
+	event->result = site->result;
+	event->padding = 0;
+	record_append_path(slot, &event->path);
+	bulk_submit(slot);
+	return 0;
+}
+
+/* The quick tests could not dismiss it: walk, match, report. */
+static __always_inline int open_judge(struct open_site *site, bool probe)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct open_filter *filter = &open_filters[site->generation & 1];
+	u32 asked = access_interest(site->access) & scope_interest(task_cgroup_id(task));
+	struct slot *slot;
+	struct span span;
+	u64 match;
+
+	if (!site->tag && !(filter->head.wanted & asked))
+		return 0;
+	count(COUNTER_OPEN_WALKS);
+	slot = slot_take(EVENT_FILE_OPEN, task);
+	if (!slot)
+		return 0;
+	path_resolve(slot, site->vfsmount, site->dentry, task);
+	span.begin = slot->cursor;
+	span.length = PATH_BYTES_MAX - span.begin;
+	match = path_match(slot, &span, site->generation & 1);
+	open_remember(site, slot, &span, probe);
+	if (match & asked && open_admit(task, match >> 32))
+		open_submit(site, slot, task);
+	else
+		slot_release(slot);
+	return 0;
+}
+
+static __noinline int open_judge_direct(struct open_site *site)
+{
+	return open_judge(site, false);
+}
+
+static __noinline int open_judge_probe(struct open_site *site)
+{
+	return open_judge(site, true);
+}
+
+/* Every path interests: then only the cgroup can dismiss. */
+static __always_inline bool open_any(const struct open_filter_head *head, u32 access, struct task_struct *task)
+{
+	u32 any = head->any & access_interest(access);
+
+	return any && any & scope_interest(task_cgroup_id(task));
+}
+
+static __always_inline int open_succeeded(struct syscall_exit_context *ctx, u32 call, bool probe)
+{
+	struct open_site site = { .generation = *(volatile u32 *)&open_policy_generation, .result = ctx->result };
+	const struct open_filter *filter = &open_filters[site.generation & 1];
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	site.file = opened_file(task, ctx->result, probe);
+	if (!site.file) {
+		count(COUNTER_OPEN_VANISHED);
+		return 0;
+	}
+	site.access = open_access_of(file_mode(site.file, probe), task, call);
+	if (!(filter->head.wanted & access_interest(site.access)))
+		return 0;
+	site.vfsmount = file_vfsmount(site.file, probe);
+	site.dentry = file_dentry(site.file, probe);
+	if (!open_is_suspect(&site, filter, probe) && !open_any(&filter->head, site.access, task)) {
+		OPEN_ON_TAG_HIT(&site, probe);
+		return 0;
+	}
+	return probe ? open_judge_probe(&site) : open_judge_direct(&site);
+}
+
+/* What the caller said, for an open that came to no file: a claim. */
+static __always_inline const char *requested_path(struct task_struct *task, u32 call)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+
+	return (const char *)(call == CALL_OPEN || call == CALL_CREAT ? regs->di : regs->si);
+}
+
+static __always_inline u32 requested_access(u64 flags)
+{
+	u32 mode = flags & O_ACCMODE;
+	u32 access = (mode == O_WRONLY ? 0 : OPEN_READ) | (mode == O_WRONLY || mode == O_RDWR ? OPEN_WRITE : 0);
+
+	return flags & (O_CREAT | O_TRUNC) ? access | OPEN_WRITE : access;
+}
+
+static __always_inline void failed_submit(struct syscall_exit_context *ctx, u32 call, struct slot *slot,
+					  struct span span, struct task_struct *task)
+{
+	struct file_open_event *event = record_begin(slot, EVENT_FILE_OPEN, sizeof(*event), task);
+
+	event->inode = 0;
+	event->device = 0;
+	event->open_flags = requested_flags(task, call);
+	event->access = requested_access(event->open_flags);
+	event->file_flags = FILE_PATH_CLAIMED;
+	event->file_mode = 0;
+	event->link_count = 0;
+	event->result = ctx->result;
+	event->padding = 0;
+	record_append(slot, &event->path, &slot->path[CLAIMED_PATH_BEGIN], span.length);
+	bulk_submit(slot);
+}
+
+/* Takes a slot at once: failed opens are only looked at when a rule asks for them. */
+static __noinline int failed_judge(struct syscall_exit_context *ctx, u32 call, u32 half)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct span span = { .begin = CLAIMED_PATH_BEGIN };
+	u32 asked = INTEREST_FAILED & scope_interest(task_cgroup_id(task));
+	struct slot *slot;
+	long length;
+	u64 match;
+
+	if (!(open_filters[half & 1].head.wanted & asked))
+		return 0;
+	slot = slot_take(EVENT_FILE_OPEN, task);
+	if (!slot)
+		return 0;
+	length = bpf_probe_read_user_str(&slot->path[CLAIMED_PATH_BEGIN], PATH_BYTES_MAX, requested_path(task, call));
+	span.length = length > 0 ? length - 1 : 0;
+	slot->path_flags = FILE_PATH_CLAIMED;
+	match = path_match(slot, &span, half & 1);
+	if (match & asked && open_admit(task, match >> 32))
+		failed_submit(ctx, call, slot, span, task);
+	else
+		slot_release(slot);
+	return 0;
+}
+
+static __always_inline int open_exit(struct syscall_exit_context *ctx, u32 call, bool probe)
+{
+	u32 half;
+
+	if (ctx->result >= 0)
+		return open_succeeded(ctx, call, probe);
+	half = *(volatile u32 *)&open_policy_generation & 1;
+	if (call == CALL_BY_HANDLE || !(open_filters[half].head.wanted & INTEREST_FAILED))
+		return 0; /* a handle has no name */
+	return failed_judge(ctx, call, half);
+}
+
+SEC("tp/syscalls/sys_exit_open")
+int on_open_exit(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_OPEN, false);
+}
+
+SEC("tp/syscalls/sys_exit_openat")
+int on_openat_exit(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_OPENAT, false);
+}
+
+SEC("tp/syscalls/sys_exit_openat2")
+int on_openat2_exit(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_OPENAT2, false);
+}
+
+SEC("tp/syscalls/sys_exit_creat")
+int on_creat_exit(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_CREAT, false);
+}
+
+SEC("tp/syscalls/sys_exit_open_by_handle_at")
+int on_open_by_handle_at_exit(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_BY_HANDLE, false);
+}
+
+SEC("tp/syscalls/sys_exit_open")
+int on_open_exit_probe(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_OPEN, true);
+}
+
+SEC("tp/syscalls/sys_exit_openat")
+int on_openat_exit_probe(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_OPENAT, true);
+}
+
+SEC("tp/syscalls/sys_exit_openat2")
+int on_openat2_exit_probe(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_OPENAT2, true);
+}
+
+SEC("tp/syscalls/sys_exit_creat")
+int on_creat_exit_probe(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_CREAT, true);
+}
+
+SEC("tp/syscalls/sys_exit_open_by_handle_at")
+int on_open_by_handle_at_exit_probe(struct syscall_exit_context *ctx)
+{
+	return open_exit(ctx, CALL_BY_HANDLE, true);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

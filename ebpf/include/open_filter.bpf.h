@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Could a rule ask for this open? The order is by cost: what the file was opened
+ * for, its name against a bitmap, the chain tag of its directories. Only what
+ * none of these dismisses is walked and matched. See docs in open_maps.bpf.h and
+ * chain_tag.bpf.h for why a dismissal is always right.
+ */
+#ifndef STOCKADE_OPEN_FILTER_BPF_H
+#define STOCKADE_OPEN_FILTER_BPF_H
+
+#include "chain_tag.bpf.h"
+#include "limit.bpf.h"
+#include "match.bpf.h"
+
+#define FMODE_READ 0x1
+#define FMODE_WRITE 0x2
+#define FMODE_CREATED 0x100000
+#define O_ACCMODE 0x3
+#define O_WRONLY 0x1
+#define O_RDWR 0x2
+#define O_CREAT 0x40
+#define O_TRUNC 0x200
+
+#define INTEREST_READ (INTEREST_HOST_READ | INTEREST_CONTAINER_READ)
+#define INTEREST_WRITE (INTEREST_HOST_WRITE | INTEREST_CONTAINER_WRITE)
+#define INTEREST_FAILED (INTEREST_HOST_FAILED | INTEREST_CONTAINER_FAILED)
+#define INTEREST_HOST (INTEREST_HOST_READ | INTEREST_HOST_WRITE | INTEREST_HOST_FAILED)
+#define INTEREST_CONTAINER (INTEREST_CONTAINER_READ | INTEREST_CONTAINER_WRITE | INTEREST_CONTAINER_FAILED)
+
+/* The oracle of the stress test looks over our shoulder; see tests/kernel/open_oracle.bpf.c. */
+#ifndef OPEN_ON_TAG_HIT
+#define OPEN_ON_TAG_HIT(site, probe)
+#endif
+
+enum open_call {
+	CALL_OPEN,
+	CALL_OPENAT,
+	CALL_OPENAT2,
+	CALL_CREAT,
+	CALL_BY_HANDLE,
+};
+
+/* An open that succeeded, as far as the quick tests looked. */
+struct open_site {
+	struct file *file;
+	struct vfsmount *vfsmount;
+	struct dentry *dentry;
+	u64 tag; /* of its directories; 0: not to be remembered */
+	u32 generation;
+	u32 access; /* enum open_access */
+	u32 result;
+};
+
+/* The flags that the caller asked with: f_flags has lost O_TRUNC by now. Registers cannot change during the
+ * call; openat2's are in user memory, which another thread can change. */
+static __always_inline u64 requested_flags(struct task_struct *task, u32 call)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	u64 flags = 0;
+
+	switch (call) {
+	case CALL_OPEN:
+		return regs->si;
+	case CALL_CREAT:
+		return O_CREAT | O_WRONLY | O_TRUNC;
+	case CALL_OPENAT2:
+		bpf_probe_read_user(&flags, sizeof(flags), (void *)regs->dx);
+		return flags;
+	default:
+		return regs->dx;
+	}
+}
+
+/* No access at all: O_PATH (what is then opened through it is an open of its own), or O_ACCMODE's fourth value,
+ * which is for ioctl only. */
+static __always_inline u32 open_access_of(u32 mode, struct task_struct *task, u32 call)
+{
+	u32 access = (mode & FMODE_READ ? OPEN_READ : 0) | (mode & FMODE_WRITE ? OPEN_WRITE : 0);
+
+	if (mode & FMODE_CREATED)
+		access |= OPEN_CREATED;
+	if (access == OPEN_READ && requested_flags(task, call) & O_TRUNC)
+		access |= OPEN_WRITE;
+	return access;
+}
+
+static __always_inline u32 class_of(u32 access)
+{
+	return access & (OPEN_WRITE | OPEN_CREATED) ? OPEN_CLASS_WRITE : OPEN_CLASS_READ;
+}
+
+static __always_inline u32 class_interest(u32 class)
+{
+	return class == OPEN_CLASS_READ ? INTEREST_READ : INTEREST_READ | INTEREST_WRITE;
+}
+
+static __always_inline u32 access_interest(u32 access)
+{
+	return (access & OPEN_READ ? INTEREST_READ : 0) | (access & (OPEN_WRITE | OPEN_CREATED) ? INTEREST_WRITE : 0);
+}
+
+/* A cgroup that user space has not spoken of is both: what we do not know must not be dismissed. */
+static __always_inline u32 scope_interest(u64 cgroup_id)
+{
+	u32 *tag = bpf_map_lookup_elem(&cgroup_tags, &cgroup_id);
+
+	if (!tag)
+		return INTEREST_HOST | INTEREST_CONTAINER;
+	return *tag == CGROUP_CONTAINER ? INTEREST_CONTAINER : INTEREST_HOST;
+}
+
+/* Kernel names are at least 32 bytes of memory: the first eight can be read whatever the length. */
+static __always_inline struct name_ends name_ends_fetch(const unsigned char *name, u32 length, bool probe)
+{
+	struct name_ends ends = { .head = load_bytes(name, probe) | FOLD };
+
+	if (length >= 8) {
+		ends.tail = load_bytes(name + length - 8, probe) | FOLD;
+		return ends;
+	}
+	ends.tail = ends.head << (64 - 8 * length & 63);
+	ends.head = ends.tail >> (64 - 8 * length & 63);
+	return ends;
+}
+
+/* True: walk it and match. False: no pattern of the policy can match this open. */
+static __always_inline bool open_is_suspect(struct open_site *site, const struct open_filter *filter, bool probe)
+{
+	u32 class = class_of(site->access), interest = class_interest(class);
+	struct dentry *dentry = site->dentry;
+	struct dentry *root = mount_root(site->vfsmount, probe);
+	struct dentry_facts facts;
+	u32 length;
+
+	if (dentry == root)
+		return true; /* its name is that of the mount point */
+	dentry_fetch(dentry, &facts, probe);
+	length = facts.hash_len >> 32;
+	if (facts.parent == dentry)
+		return true;
+	if (name_is_suspect(filter->names[class], name_ends_fetch(facts.name, length, probe), length))
+		return true;
+	if (!(filter->head.prefixes & interest))
+		return false;
+	site->tag = chain_tag(site->vfsmount, facts.parent, root, chain_tag_start(site->generation, class), probe);
+	return !chain_tag_known(site->tag);
+}
+
+/* Its directories do not interest, and are still the ones that the tag was made of: remember them. */
+static __always_inline void open_remember(struct open_site *site, struct slot *slot, struct span *span, bool probe)
+{
+	u32 class = class_of(site->access);
+	struct dentry_facts facts;
+
+	if (!site->tag || slot->path_flags & FILE_PATH_TRUNCATED)
+		return;
+	if (directory_interest(slot, span, site->generation & 1) & class_interest(class))
+		return;
+	dentry_fetch(site->dentry, &facts, probe);
+	if (chain_tag(site->vfsmount, facts.parent, mount_root(site->vfsmount, probe),
+		      chain_tag_start(site->generation, class), probe) == site->tag)
+		chain_tag_remember(site->tag);
+}
+
+#endif
