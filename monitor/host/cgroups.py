@@ -130,8 +130,8 @@ def walk_cgroups(hierarchy: TagHierarchy) -> Iterator[CgroupCreate]:
     Raises:
         OSError: the mount itself cannot be read.
     """
+    yield _build_event(hierarchy.mount.stat().st_ino, hierarchy.prefix or "/")
     root = os.open(hierarchy.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    yield _build_event(os.fstat(root).st_ino, hierarchy.prefix or "/")
     yield from _walk(root, hierarchy.prefix, depth=1)
 
 
@@ -208,7 +208,7 @@ def _build_hierarchy(mount: Mount, hierarchy_id: int, controller: str) -> TagHie
 
 def _is_used_instead(v1: TagHierarchy, tgids: Iterable[int], proc: Path) -> bool:
     """Tell whether some process is in a container's cgroup on v1 that cgroup2 does not know."""
-    own_namespace = _find_mount_namespace(os.getpid(), proc)
+    own_namespace = _find_mount_namespace(proc / "self")
     for tgid in tgids:
         member = read_memberships(tgid, proc)
         path, cgroup2_path = member.get(v1.controller, "/"), member.get("", "/")
@@ -216,14 +216,16 @@ def _is_used_instead(v1: TagHierarchy, tgids: Iterable[int], proc: Path) -> bool
             # The outermost: what a container makes inside itself is not to sway us.
             if name[0] not in cgroup2_path:
                 return True
-        elif path != "/" and cgroup2_path == "/" and _find_mount_namespace(tgid, proc) not in {None, own_namespace}:
+        elif (
+            path != "/" and cgroup2_path == "/" and _find_mount_namespace(proc / str(tgid)) not in {None, own_namespace}
+        ):
             return True
     return False
 
 
-def _find_mount_namespace(tgid: int, proc: Path) -> str | None:
+def _find_mount_namespace(process: Path) -> str | None:
     try:
-        return str((proc / str(tgid) / "ns/mnt").readlink())
+        return str((process / "ns/mnt").readlink())
     except OSError:
         return None  # gone, or a kernel thread
 
