@@ -5,15 +5,14 @@ From plain data only: neither YAML nor pySigma is needed here.
 
 from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import date
-
-from msgspec import Struct
+from functools import partial
 
 from monitor.model.interest import OpenPattern
 from monitor.model.process import Context
-from monitor.rules.categories import CATEGORIES, GUARDS
-from monitor.rules.compiler import CompileError, compile_predicate
+from monitor.rules.categories import CATEGORIES, GUARDS, Category
+from monitor.rules.compiler import CompileError, Compiler
 from monitor.rules.fields import find_field
-from monitor.rules.index import index_rules
+from monitor.rules.index import IndexedRule, index_rules
 from monitor.rules.ir import And, AnyNode, CorrelationIR, Exists, Not, Or, RuleBook, RuleIR
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, Getter, Predicate, RuleSet, RuleWarning
@@ -22,32 +21,52 @@ from monitor.rules.trees import all_of
 _SECOND_NS = 1_000_000_000
 
 
-class BoundRule(Struct, frozen=True):
-    """An active rule with what was derived from it."""
-
-    ir: RuleIR
-    condition: AnyNode
-    """The rule's condition without what its exceptions take away today."""
-    compiled: CompiledRule
-    open_patterns: tuple[OpenPattern, ...]
-
-
 def bind_rules(book: RuleBook, today: date) -> RuleSet:
     """The rule set for evaluation. Raises :class:`CompileError` for a book that no reading makes (a bad cache)."""
-    bound = [_bind_rule(ir, today) for ir in book.rules if not ir.rule.inactive_reason]
+    binder = _Binder()
+    active = [(ir, effective_condition(ir, today)) for ir in book.rules if not ir.rule.inactive_reason]
     correlations = tuple(_bind_correlation(ir) for ir in book.correlations if not ir.rule.inactive_reason)
-    events = [CATEGORIES[rule.ir.category].event for rule in bound]
     return RuleSet(
         rules=(*(ir.rule for ir in book.rules), *(ir.rule for ir in book.correlations)),
-        enabled=tuple(rule.compiled for rule in bound),
+        enabled=tuple(binder.bind(ir, condition) for ir, condition in active),
         correlations=correlations,
-        open_patterns=tuple(pattern for rule in bound for pattern in rule.open_patterns),
-        needed_events=frozenset(event.__name__ for event in events),
+        open_patterns=tuple(pattern for ir, condition in active for pattern in _open_patterns(ir, condition)),
+        needed_events=frozenset(_category(ir).event.__name__ for ir, _ in active),
         warnings=(*book.warnings, *_expired(book.rules, today)),
-        index=index_rules(
-            zip(events, (rule.condition for rule in bound), (rule.compiled for rule in bound), strict=True)
+        candidates=index_rules(
+            IndexedRule(_category(ir).event, ir.category, condition, partial(binder.bind_simplified, ir))
+            for ir, condition in active
         ),
     )
+
+
+class _Binder:
+    """Makes compiled rules with one compiler, so that they share their expressions."""
+
+    def __init__(self) -> None:
+        self._compiler = Compiler()
+
+    def bind(self, ir: RuleIR, condition: AnyNode) -> CompiledRule:
+        """The rule with its own condition, for events of its class."""
+        matches = self._compiler.compile(condition)
+        guard = GUARDS.get(ir.category)
+        return CompiledRule(ir.rule, _guarded(guard, matches) if guard else matches)
+
+    def bind_simplified(self, ir: RuleIR, condition: AnyNode) -> CompiledRule:
+        """The rule with a condition simplified for events that belong to its category: the index has seen to that."""
+        return CompiledRule(ir.rule, self._compiler.compile(condition))
+
+
+def _category(ir: RuleIR) -> Category:
+    category = CATEGORIES.get(ir.category)
+    if category is None:
+        raise CompileError(f"unknown category {ir.category}")
+    return category
+
+
+def _open_patterns(ir: RuleIR, condition: AnyNode) -> tuple[OpenPattern, ...]:
+    category = _category(ir)
+    return build_open_patterns(condition, category, ir.rule.name) if category.is_open else ()
 
 
 def effective_condition(ir: RuleIR, today: date) -> AnyNode:
@@ -67,21 +86,6 @@ def _expired(rules: Iterable[RuleIR], today: date) -> Iterable[RuleWarning]:
         for exception in ir.exceptions
         if _is_expired(exception.expires, today)
     ]
-
-
-def _bind_rule(ir: RuleIR, today: date) -> BoundRule:
-    category = CATEGORIES.get(ir.category)
-    if category is None:
-        raise CompileError(f"unknown category {ir.category}")
-    condition = effective_condition(ir, today)
-    matches = compile_predicate(condition)
-    guard = GUARDS.get(ir.category)
-    return BoundRule(
-        ir=ir,
-        condition=condition,
-        compiled=CompiledRule(ir.rule, _guarded(guard, matches) if guard else matches),
-        open_patterns=build_open_patterns(condition, category, ir.rule.name) if category.is_open else (),
-    )
 
 
 def _guarded(guard: Predicate, matches: Predicate) -> Predicate:

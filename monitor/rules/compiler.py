@@ -28,6 +28,7 @@ from monitor.rules.ir import (
     Text,
     TextMatch,
 )
+from monitor.rules.regex_bank import RegexBank, RegexError, compile_regex
 from monitor.rules.ruleset import Predicate
 from monitor.rules.text_tests import TextTest, build_glob_test, build_text_test
 
@@ -47,33 +48,63 @@ class CompileError(ValueError):
     """A tree that no lowering makes: an unknown field, or a test that this kind of field cannot have."""
 
 
+class Compiler:
+    """Makes the closures of one rule set: what its rules have in common is shared."""
+
+    def __init__(self) -> None:
+        self._banks: dict[str, RegexBank] = {}
+        self._made: dict[AnyNode, Predicate] = {}
+
+    def compile(self, node: AnyNode) -> Predicate:
+        """The closure of a tree. Raises :class:`CompileError`."""
+        made = self._made.get(node)
+        if made is None:
+            made = self._made[node] = self._compile(node)
+        return made
+
+    def _compile(self, node: AnyNode) -> Predicate:
+        match node:
+            case And(nodes):
+                return _compile_and(tuple(self.compile(part) for part in sorted(nodes, key=estimate_cost)))
+            case Or(nodes):
+                return _compile_or(tuple(self.compile(part) for part in sorted(nodes, key=estimate_cost)))
+            case Not(inner):
+                return _compile_not(self.compile(inner))
+            case Text():
+                return _compile_text(node)
+            case Glob():
+                return _compile_glob(node)
+            case Regex():
+                return self._compile_regex(node)
+            case Number():
+                return _compile_number(node)
+            case Flag():
+                return _compile_flag(node)
+            case Exists():
+                return _compile_exists(node)
+            case FieldRef():
+                return _compile_fieldref(node)
+            case Cidr():
+                return _compile_cidr(node)
+            case _:
+                assert_never(node)
+
+    def _compile_regex(self, node: Regex) -> Predicate:
+        field = _field(node.field, FieldKind.TEXT, FieldKind.TEXTS)
+        try:
+            if field.kind is FieldKind.TEXTS:
+                return _any_element(field, _search_present(node), cased=True)
+            bank = self._banks.setdefault(field.name, RegexBank())
+            number = bank.add(node.pattern, node.flags)
+        except RegexError as error:
+            raise CompileError(str(error)) from error
+        get, find = _text_getter(field, cased=True), bank.find
+        return lambda context: number in find(get(context))
+
+
 def compile_predicate(node: AnyNode) -> Predicate:
-    """The closure of a tree. Raises :class:`CompileError`."""
-    match node:
-        case And(nodes):
-            return _compile_and(tuple(compile_predicate(part) for part in sorted(nodes, key=estimate_cost)))
-        case Or(nodes):
-            return _compile_or(tuple(compile_predicate(part) for part in sorted(nodes, key=estimate_cost)))
-        case Not(inner):
-            return _compile_not(compile_predicate(inner))
-        case Text():
-            return _compile_text(node)
-        case Glob():
-            return _compile_glob(node)
-        case Regex():
-            return _compile_regex(node)
-        case Number():
-            return _compile_number(node)
-        case Flag():
-            return _compile_flag(node)
-        case Exists():
-            return _compile_exists(node)
-        case FieldRef():
-            return _compile_fieldref(node)
-        case Cidr():
-            return _compile_cidr(node)
-        case _:
-            assert_never(node)
+    """The closure of one tree by itself. Raises :class:`CompileError`."""
+    return Compiler().compile(node)
 
 
 def estimate_cost(node: AnyNode) -> int:
@@ -90,31 +121,13 @@ def estimate_cost(node: AnyNode) -> int:
         case Glob(field, parts):
             return _FIELD_COST.get(field, 3) + (40 if 1 in parts else 2 * len(parts))
         case Regex(field):
-            return _FIELD_COST.get(field, 3) + 40
+            return _FIELD_COST.get(field, 3) + 10
         case FieldRef(field):
             return _FIELD_COST.get(field, 3) + 6
         case Cidr():
             return 50
         case _:
             assert_never(node)
-
-
-def compile_regex(pattern: str, flags: str = "") -> Callable[[str], object]:
-    """RE2's search in this pattern. Raises :class:`CompileError` with RE2's words when it refuses it."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        regex = re2.compile(f"(?{flags}){pattern}" if flags else pattern, options)
-    except (re2.error, UnicodeEncodeError) as error:
-        raise CompileError(describe_regex_error(error)) from error
-    search: Callable[[str], object] = regex.search
-    return search
-
-
-def describe_regex_error(error: Exception) -> str:
-    """RE2's reason as text."""
-    reason = error.args[0] if error.args else error
-    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
 def _field(name: str, *kinds: FieldKind) -> Field:
@@ -241,14 +254,13 @@ def _compile_glob(node: Glob) -> Predicate:
         return _on_text(field, build_glob_test(node.parts), cased=node.cased)
     pattern = "".join(re2.escape(part) if isinstance(part, str) else "." if part else ".*" for part in node.parts)
     search = compile_regex(rf"\A{pattern}\z", "s")
-    return _on_text(field, lambda text: search(text) is not None, cased=node.cased)
+    return _on_text(field, search, cased=node.cased)
 
 
-def _compile_regex(node: Regex) -> Predicate:
-    field = _field(node.field, FieldKind.TEXT, FieldKind.TEXTS)
+def _search_present(node: Regex) -> TextTest:
+    """An absent text is empty, and many expressions match the empty text: absent matches nothing."""
     search = compile_regex(node.pattern, node.flags)
-    # An absent text is empty, and many expressions match the empty text: absent matches nothing.
-    return _on_text(field, lambda text: text != "" and search(text) is not None, cased=True)
+    return lambda text: text != "" and search(text)
 
 
 def _compile_number(node: Number) -> Predicate:
@@ -283,6 +295,8 @@ def _compile_flag(node: Flag) -> Predicate:
 
 
 def _compile_exists(node: Exists) -> Predicate:
+    if node.field == "container.id":  # asked by many rules
+        return lambda context: context.container is not None
     get = _field(node.field).get
     return lambda context: get(context) is not None
 

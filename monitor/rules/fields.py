@@ -313,7 +313,13 @@ def _process_fields() -> Iterator[Field]:
         "path of the program, as the kernel resolved it (of a script: its interpreter)",
         folded=attrgetter("image.executable_folded"),
     )
-    yield _text("process.name", "", attrgetter("image.name"), "last component of process.executable")
+    yield _text(
+        "process.name",
+        "",
+        attrgetter("image.name"),
+        "last component of process.executable",
+        folded=lambda c: c.image.name.lower(),
+    )
     yield _text(
         "process.command_line",
         "CommandLine",

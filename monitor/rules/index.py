@@ -1,83 +1,112 @@
-"""Find for each rule the file names that it requires, so that an event meets only rules that could match.
+"""Choose the rules that could match an event: by its class, its shape and a name, of the program or the opened file.
 
-A necessary condition is derived from the tree: the last path component of the
-executable (process events) or of the opened file. Rules without one meet every
-event of their class.
+Rules name programs by the end of their path. For each shape and each name that
+some rule mentions there is a list of rules simplified for it, made when the
+first such event comes; every other name shares one list. A rule that cannot
+match any more is in no list.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from monitor.model.events import Event, FileOpen
+from msgspec import Struct
+
+from monitor.model.events import Event
 from monitor.model.process import Context
-from monitor.rules.ir import And, AnyNode, Glob, Or, Text
-from monitor.rules.ruleset import CompiledRule, EventIndex
+from monitor.rules.ir import FALSE, And, AnyNode, Glob, Not, Or, Text
+from monitor.rules.ruleset import CompiledRule
+from monitor.rules.shapes import Shape, Shapes, find_shapes
+from monitor.rules.specialise import KnownEvents, specialise
 
-Names = frozenset[str] | None
-"""Folded names, one of which is required; None: no requirement is known."""
-
-NAMES_MAX = 512
-"""A rule that requires more names than this is asked for every event: the table stays small."""
+_Candidates = tuple[CompiledRule, ...]
 
 
-def required_names(node: AnyNode, path_field: str, name_field: str) -> Names:
-    """The last components of ``path_field`` without which the tree cannot be true."""
+class IndexedRule(Struct, frozen=True):
+    """One active rule."""
+
+    event: type[Event]
+    category: str
+    condition: AnyNode
+    compile: Callable[[AnyNode], CompiledRule]
+    """Makes the rule with this simplified condition, for events that belong to its category."""
+
+
+class ShapeTable:
+    """The rules for events of one shape."""
+
+    def __init__(self, shapes: Shapes, shape: Shape, rules: Sequence[tuple[IndexedRule, frozenset[str]]]) -> None:
+        self._shapes = shapes
+        self._shape = shape
+        self._rules = [(rule, names) for rule, names in rules if rule.category in shape.categories]
+        self._others = [self._simplified(rule, names, is_other=True) for rule, names in self._rules]
+        self.otherwise: _Candidates = tuple(rule for rule in self._others if rule is not None)
+        """The rules for names that no rule mentions."""
+        self.by_name: dict[str, _Candidates | None] = {name: None for _, names in self._rules for name in names}
+        """The rules for each name that is mentioned; None until such an event has come."""
+
+    def build(self, name: str) -> _Candidates:
+        """Make the list of a name that is mentioned."""
+        only = frozenset((name,))
+        rules = (
+            self._simplified(rule, only, is_other=False) if name in names else other
+            for (rule, names), other in zip(self._rules, self._others, strict=True)
+        )
+        built = self.by_name[name] = tuple(rule for rule in rules if rule is not None)
+        return built
+
+    def _simplified(self, rule: IndexedRule, names: frozenset[str], *, is_other: bool) -> CompiledRule | None:
+        known = KnownEvents(
+            path_field=self._shapes.path_field,
+            name_field=self._shapes.name_field,
+            names=names,
+            is_other=is_other,
+            absent=self._shape.absent,
+            present=self._shape.present,
+        )
+        tree = specialise(rule.condition, known)
+        return None if tree == FALSE else rule.compile(tree)
+
+
+def index_rules(rules: Iterable[IndexedRule]) -> dict[type[Event], Callable[[Context], Sequence[CompiledRule]]]:
+    """For each event class that some rule is about, what finds its candidates."""
+    by_event: dict[type[Event], list[IndexedRule]] = {}
+    for rule in rules:
+        by_event.setdefault(rule.event, []).append(rule)
+    return {event: _index_event(find_shapes(event), several) for event, several in by_event.items()}
+
+
+def _index_event(shapes: Shapes, rules: list[IndexedRule]) -> Callable[[Context], Sequence[CompiledRule]]:
+    named = [(rule, _mentioned(rule, shapes)) for rule in rules]
+    tables = tuple(ShapeTable(shapes, shape, named) for shape in shapes.shapes)
+    name_of, number_of = shapes.name_of, shapes.number_of
+
+    def candidates(context: Context) -> Sequence[CompiledRule]:
+        table = tables[number_of(context)]
+        name = name_of(context)
+        found = table.by_name.get(name, table.otherwise)
+        return table.build(name) if found is None else found
+
+    return candidates
+
+
+def _mentioned(rule: IndexedRule, shapes: Shapes) -> frozenset[str]:
+    return frozenset(mentioned_names(rule.condition, shapes.path_field, shapes.name_field))
+
+
+def mentioned_names(node: AnyNode, path_field: str, name_field: str) -> Iterator[str]:
+    """The (folded) last path components that a tree asks for: any other name makes those tests false."""
     match node:
-        case And(nodes):
-            found = [names for part in nodes if (names := required_names(part, path_field, name_field)) is not None]
-            return min(found, key=len, default=None)
-        case Or(nodes):
-            return _union(required_names(part, path_field, name_field) for part in nodes)
-        case Text(field, match, values) if field == path_field:
-            return _union(_last_component(value, match) for value in values)
+        case And(nodes) | Or(nodes):
+            for part in nodes:
+                yield from mentioned_names(part, path_field, name_field)
+        case Not(inner):
+            yield from mentioned_names(inner, path_field, name_field)
+        case Text(field, "exact" | "suffix" as match, values) if field == path_field:
+            yield from (_last(value) for value in values if match == "exact" or "/" in value)
         case Text(field, "exact", values) if field == name_field:
-            return frozenset(value.lower() for value in values)
-        case Glob(field, parts) if field == path_field and isinstance(parts[-1], str):
-            return _last_component(parts[-1], "suffix")
-        case _:
-            return None
+            yield from (value.lower() for value in values)
+        case Glob(field, (*_, str(tail))) if field == path_field and "/" in tail:
+            yield _last(tail)
 
 
-def _union(parts: Iterable[Names]) -> Names:
-    names: set[str] = set()
-    for part in parts:
-        if part is None:
-            return None
-        names |= part
-    return frozenset(names)
-
-
-def _last_component(text: str, match: str) -> Names:
-    if match not in {"exact", "suffix"} or (match == "suffix" and "/" not in text):
-        return None
-    return frozenset({text.lower().rpartition("/")[2]})
-
-
-def _program_name(context: Context) -> str:
-    return context.image.name.lower()
-
-
-def _opened_name(context: Context) -> str:
-    event = context.event
-    assert type(event) is FileOpen  # this index is asked for opens only
-    return event.path.rpartition("/")[2].lower()
-
-
-def index_rules(rules: Iterable[tuple[type[Event], AnyNode, CompiledRule]]) -> dict[type[Event], EventIndex]:
-    """The index of each event class that some rule is about."""
-    by_event: dict[type[Event], list[tuple[Names, CompiledRule]]] = {}
-    for event, condition, rule in rules:
-        fields = ("file.path", "file.name") if event is FileOpen else ("process.executable", "process.name")
-        names = required_names(condition, *fields)
-        bounded = None if names is not None and len(names) > NAMES_MAX else names
-        by_event.setdefault(event, []).append((bounded, rule))
-    return {event: _index_event(event, entries) for event, entries in by_event.items()}
-
-
-def _index_event(event: type[Event], entries: list[tuple[Names, CompiledRule]]) -> EventIndex:
-    every_name = {name for names, _ in entries if names is not None for name in names}
-    name_of: Callable[[Context], str] = _opened_name if event is FileOpen else _program_name
-    return EventIndex(
-        by_name={name: tuple(rule for names, rule in entries if names is None or name in names) for name in every_name},
-        otherwise=tuple(rule for names, rule in entries if names is None),
-        name_of=name_of,
-    )
+def _last(path: str) -> str:
+    return path.lower().rpartition("/")[2]

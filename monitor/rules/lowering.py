@@ -31,7 +31,6 @@ from sigma.types import (
     SpecialChars,
 )
 
-from monitor.rules.compiler import CompileError, compile_regex
 from monitor.rules.fields import Field, FieldKind, field_names, find_field
 from monitor.rules.ir import (
     AnyNode,
@@ -47,6 +46,7 @@ from monitor.rules.ir import (
     Text,
     TextMatch,
 )
+from monitor.rules.regex_bank import RegexError, compile_regex
 from monitor.rules.suggest import suggest
 from monitor.rules.trees import all_of, any_of
 from monitor.rules.unavailable import unavailable_reason
@@ -119,7 +119,7 @@ def _check_regexes(values: list[Plain]) -> None:
             raise ItemError("a regular expression must be text; quote it")
         try:
             compile_regex(value)
-        except CompileError as error:
+        except RegexError as error:
             raise ItemError(f"RE2 refuses this regular expression: {error}") from error
 
 
@@ -267,7 +267,7 @@ def _lower_regex(field: Field, value: SigmaRegularExpression) -> AnyNode:
     pattern, flags = str(value.regexp), "".join(sorted(_FLAGS[flag] for flag in value.flags))
     try:
         compile_regex(pattern, flags)
-    except CompileError as error:
+    except RegexError as error:
         raise ItemError(f"RE2 refuses this regular expression: {error}") from error
     return Regex(field.name, pattern, flags)
 

@@ -60,16 +60,6 @@ class CompiledCorrelation(Struct, frozen=True):
     """
 
 
-class EventIndex(Struct, frozen=True):
-    """The rules of one event class, by the last path component that they require."""
-
-    by_name: Mapping[str, tuple[CompiledRule, ...]]
-    """Folded last path component (of the program or the opened file) -> all rules that could match, in file order."""
-    otherwise: tuple[CompiledRule, ...]
-    """Rules for every other name."""
-    name_of: Callable[[Context], str]
-
-
 _NONE: tuple[CompiledRule, ...] = ()
 
 
@@ -80,7 +70,7 @@ class RuleSet:
     ``rules`` only, with its ``inactive_reason``.
     """
 
-    __slots__ = ("_index", "correlations", "enabled", "needed_events", "open_patterns", "rules", "warnings")
+    __slots__ = ("_candidates", "correlations", "enabled", "needed_events", "open_patterns", "rules", "warnings")
 
     def __init__(
         self,
@@ -91,7 +81,7 @@ class RuleSet:
         open_patterns: tuple[OpenPattern, ...] = (),
         needed_events: frozenset[str] = frozenset(),
         warnings: tuple[RuleWarning, ...] = (),
-        index: Mapping[type[Event], EventIndex] | None = None,
+        candidates: Mapping[type[Event], Callable[[Context], Sequence[CompiledRule]]] | None = None,
     ) -> None:
         self.rules = rules
         """Every rule that was loaded, inactive ones and correlations too, in file order."""
@@ -104,11 +94,9 @@ class RuleSet:
         self.needed_events = needed_events
         """Names of the event classes that enabled rules need, e.g. ``ProcessExec``."""
         self.warnings = warnings
-        self._index = dict(index or {})
+        self._candidates = dict(candidates or {})
 
     def candidates(self, context: Context) -> Sequence[CompiledRule]:
         """The rules that could match; whoever calls evaluates all of them."""
-        index = self._index.get(type(context.event))
-        if index is None:
-            return _NONE
-        return index.by_name.get(index.name_of(context), index.otherwise)
+        find = self._candidates.get(type(context.event))
+        return _NONE if find is None else find(context)

@@ -1,0 +1,86 @@
+"""Sort events by what is cheap to see and decides much: in a container or not, a script or not, read or written.
+
+A shape is a small number; for each there is what its events lack (and so which
+tests are constants) and which categories they belong to.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from monitor.model.events import Event, FileOpen
+from monitor.model.process import Context
+from monitor.rules.categories import CATEGORIES
+
+_SCRIPT_FIELDS = ("process.script", "process.script_name")
+
+
+class Shape(Struct, frozen=True):
+    """Events that look alike."""
+
+    absent: tuple[str, ...]
+    """Fields without a value, as :class:`~monitor.rules.specialise.KnownEvents` has them."""
+    present: frozenset[str]
+    categories: frozenset[str]
+    """The categories that such an event belongs to."""
+
+
+class Shapes(Struct, frozen=True):
+    """How the events of one class are sorted."""
+
+    path_field: str
+    name_field: str
+    name_of: Callable[[Context], str]
+    """Folded last component of ``path_field``."""
+    number_of: Callable[[Context], int]
+    """Place in ``shapes``."""
+    shapes: tuple[Shape, ...]
+
+
+def find_shapes(event: type[Event]) -> Shapes:
+    """How events of this class are sorted."""
+    if event is FileOpen:
+        accesses = (
+            frozenset({"file_access"}),
+            frozenset({"file_access", "file_event"}),
+            frozenset({"file_access_failed"}),
+        )
+        shapes = tuple(_shape(in_container, (), names) for in_container in (False, True) for names in accesses)
+        return Shapes("file.path", "file.name", _opened_name, _open_number, shapes)
+    names = frozenset(category.name for category in CATEGORIES.values() if category.event is event)
+    shapes = tuple(
+        _shape(in_container, () if is_script else _SCRIPT_FIELDS, names)
+        for in_container in (False, True)
+        for is_script in (False, True)
+    )
+    return Shapes("process.executable", "process.name", _program_name, _process_number, shapes)
+
+
+def _shape(in_container: bool, absent: tuple[str, ...], categories: frozenset[str]) -> Shape:
+    if in_container:
+        return Shape(absent, frozenset({"container.id"}), categories)
+    # container.runtime_init is false, not absent, on the host: it is no part of the container's facts.
+    facts = ("container.id", "container.name", "container.image.", "container.runtime", "container.nested.",
+             "container.pod.", "container.labels.", "container.pending")  # fmt: skip
+    return Shape((*absent, *facts), frozenset(), categories)
+
+
+def _program_name(context: Context) -> str:
+    return context.image.name.lower()
+
+
+def _process_number(context: Context) -> int:
+    return (0 if context.container is None else 2) + (1 if context.image.exec.script else 0)
+
+
+def _opened_name(context: Context) -> str:
+    event = context.event
+    assert type(event) is FileOpen  # asked for opens only
+    return event.path.rpartition("/")[2].lower()
+
+
+def _open_number(context: Context) -> int:
+    event = context.event
+    assert type(event) is FileOpen
+    access = 2 if event.errno else 1 if event.is_write or event.is_created else 0
+    return access if context.container is None else access + 3
