@@ -17,7 +17,7 @@ from monitor.rules.document import CorrelationDraft
 from monitor.rules.fields import Field
 from monitor.rules.head import read_choice, read_text
 from monitor.rules.ir import And, AnyNode, CorrelationIR, Exists, Operator, Or, RuleIR
-from monitor.rules.lowering import ItemError, UnavailableError, get_field
+from monitor.rules.items import ItemError, UnavailableError, get_field
 from monitor.rules.plain import build_plain
 from monitor.rules.suggest import suggest
 from monitor.rules.yaml_nodes import Entry, YamlFile

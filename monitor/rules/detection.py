@@ -14,7 +14,8 @@ from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionNOT, Co
 from sigma.conditions import SigmaCondition as PySigmaCondition
 
 from monitor.rules.ir import FALSE, AnyNode, Not
-from monitor.rules.lowering import ItemError, UnavailableError, check_modifiers, get_field, lower_item
+from monitor.rules.items import ItemError, UnavailableError, get_field
+from monitor.rules.lowering import check_modifiers, lower_item
 from monitor.rules.suggest import suggest
 from monitor.rules.trees import all_of, any_of
 from monitor.rules.yaml_nodes import Plain, YamlFile

@@ -31,14 +31,13 @@ from sigma.types import (
     SpecialChars,
 )
 
-from monitor.rules.fields import Field, FieldKind, field_names, find_field
+from monitor.rules.fields import Field, FieldKind
 from monitor.rules.ir import (
     AnyNode,
     Cidr,
     Exists,
     FieldRef,
     Flag,
-    Glob,
     Not,
     Number,
     Operator,
@@ -46,10 +45,21 @@ from monitor.rules.ir import (
     Text,
     TextMatch,
 )
+from monitor.rules.items import (
+    ItemError,
+    Parts,
+    UnavailableError,
+    bounded_number,
+    build_text_node,
+    build_value_node,
+    get_field,
+    join_parts,
+    require_kind,
+    surround,
+)
 from monitor.rules.regex_bank import RegexError, compile_regex
 from monitor.rules.suggest import suggest
 from monitor.rules.trees import all_of, any_of
-from monitor.rules.unavailable import unavailable_reason
 from monitor.rules.yaml_nodes import Plain
 
 _OPERATORS: dict[CompareOperators, Operator] = {
@@ -64,16 +74,7 @@ _FLAGS = {
     SigmaRegularExpressionFlag.MULTILINE: "m",
     SigmaRegularExpressionFlag.DOTALL: "s",
 }
-_NUMBER_MAX = (1 << 63) - 1
 _TIME_MODIFIERS = frozenset({"minute", "hour", "day", "week", "month", "year"})
-
-
-class ItemError(ValueError):
-    """What is wrong with one item, in words for the rule's author."""
-
-
-class UnavailableError(Exception):
-    """The item is right, but nothing here delivers what it asks for; the text is the reason."""
 
 
 def lower_item(key: str, values: list[Plain], keyword_fields: tuple[str, ...]) -> AnyNode:
@@ -100,17 +101,6 @@ def check_modifiers(modifiers: list[str]) -> None:
     for modifier in modifiers:
         if modifier not in modifier_mapping:
             raise ItemError(f"unknown modifier {modifier!r}{suggest(modifier, modifier_mapping)}")
-
-
-def get_field(name: str) -> Field:
-    """The field of this name. Raises :class:`UnavailableError` when it has no sensor, else :class:`ItemError`."""
-    field = find_field(name)
-    if field is not None:
-        return field
-    reason = unavailable_reason(name)
-    if reason:
-        raise UnavailableError(f"field {name}: {reason}")
-    raise ItemError(f"unknown field {name!r}{suggest(name, field_names())}")
 
 
 def _check_regexes(values: list[Plain]) -> None:
@@ -151,7 +141,7 @@ def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
             case SigmaExists():
                 return Exists(field.name) if value.exists else Not(Exists(field.name))
             case SigmaString():
-                return _lower_text(field, value)
+                return build_value_node(field, _parts(value), cased=isinstance(value, SigmaCasedString))
             case SigmaTimestampPart():
                 raise UnavailableError("rules see no wall clock")
             case SigmaNumber():
@@ -161,11 +151,11 @@ def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
             case SigmaRegularExpression():
                 return _lower_regex(field, value)
             case SigmaCIDRExpression():
-                _require(field, "cidr", FieldKind.TEXT, FieldKind.TEXTS)
+                require_kind(field, "cidr", FieldKind.TEXT, FieldKind.TEXTS)
                 return Cidr(field.name, str(value.network))
             case SigmaCompareExpression():
-                _require(field, "a comparison", FieldKind.NUMBER)
-                return Number(field.name, _OPERATORS[value.op], _bounded(value.number.number))
+                require_kind(field, "a comparison", FieldKind.NUMBER)
+                return Number(field.name, _OPERATORS[value.op], bounded_number(value.number.number))
             case SigmaFieldReference():
                 return _lower_fieldref(field, value)
             case _:
@@ -174,94 +164,31 @@ def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
     return lower
 
 
-def _require(field: Field, what: str, *kinds: FieldKind) -> None:
-    if field.kind not in kinds:
-        raise ItemError(f"{what} cannot be asked of {field.name}: it is a {field.kind.value}")
-
-
-def _parts(value: SigmaString) -> tuple[str | int | None, ...]:
-    """The text with ``None`` for ``*`` and ``1`` for ``?``; neighbours are joined."""
-    parts: list[str | int | None] = []
+def _parts(value: SigmaString) -> Parts:
+    pieces: list[str | int | None] = []
     for part in value.s:
         if isinstance(part, Placeholder):
             raise ItemError(f"placeholder %{part.name}% has no values here; write them out")
-        before = parts[-1] if parts else 1
-        if isinstance(part, str):
-            parts[-1:] = [before + part] if isinstance(before, str) else [*parts[-1:], part]
-        elif part is SpecialChars.WILDCARD_SINGLE:
-            parts.append(1)
-        elif before is not None:
-            parts.append(None)
-    return tuple(parts)
-
-
-def _lower_text(field: Field, value: SigmaString) -> AnyNode:
-    parts = _parts(value)
-    if field.kind is FieldKind.NUMBER:
-        return _lower_digits(field, parts)
-    if field.kind is FieldKind.BOOLEAN:
-        text = parts[0].lower() if len(parts) == 1 and isinstance(parts[0], str) else ""
-        if text not in {"true", "false"}:
-            raise ItemError(f"{field.name} takes true or false")
-        return Flag(field.name, text == "true")
-    return build_text_node(field, parts, cased=isinstance(value, SigmaCasedString))
-
-
-def build_text_node(field: Field, parts: tuple[str | int | None, ...], *, cased: bool) -> AnyNode:
-    """The cheapest node for a text with wildcards (``None`` any run, ``1`` one character)."""
-    if not cased:
-        parts = tuple(field.fold(part) if isinstance(part, str) else part for part in parts)
-    match parts:
-        case ():
-            return Not(Exists(field.name))
-        case (None,):
-            return Exists(field.name)
-        case (str(text),):
-            return Text(field.name, "exact", (text,), cased)
-        case (str(text), None):
-            return Text(field.name, "prefix", (text,), cased)
-        case (None, str(text)):
-            return Text(field.name, "suffix", (text,), cased)
-        case (None, str(text), None):
-            return Text(field.name, "contains", (text,), cased)
-        case _:
-            return Glob(field.name, parts, cased)
-
-
-def _lower_digits(field: Field, parts: tuple[str | int | None, ...]) -> AnyNode:
-    match parts:
-        case ():
-            return Not(Exists(field.name))
-        case (None,):
-            return Exists(field.name)
-        case (str(text),) if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
-            return Number(field.name, "eq", _bounded(int(text)))
-        case _:
-            raise ItemError(f"{field.name} is a number: text and wildcards cannot match it")
+        pieces.append(part if isinstance(part, str) else 1 if part is SpecialChars.WILDCARD_SINGLE else None)
+    return join_parts(pieces)
 
 
 def _lower_number(field: Field, value: SigmaNumber) -> AnyNode:
     if field.kind is FieldKind.NUMBER:
-        return Number(field.name, "eq", _bounded(value.number))
-    _require(field, "a number", FieldKind.TEXT, FieldKind.TEXTS)
+        return Number(field.name, "eq", bounded_number(value.number))
+    require_kind(field, "a number", FieldKind.TEXT, FieldKind.TEXTS)
     return Text(field.name, "exact", (str(value.number),))
-
-
-def _bounded(number: int | float) -> int | float:
-    if abs(number) > _NUMBER_MAX:
-        raise ItemError(f"numbers go to {_NUMBER_MAX}")
-    return number
 
 
 def _lower_flag(field: Field, value: bool) -> AnyNode:
     if field.kind in {FieldKind.TEXT, FieldKind.TEXTS}:
         raise ItemError(f"{field.name} is text, and this is a boolean in YAML; quote it")
-    _require(field, "true or false", FieldKind.BOOLEAN)
+    require_kind(field, "true or false", FieldKind.BOOLEAN)
     return Flag(field.name, value)
 
 
 def _lower_regex(field: Field, value: SigmaRegularExpression) -> AnyNode:
-    _require(field, "a regular expression", FieldKind.TEXT, FieldKind.TEXTS)
+    require_kind(field, "a regular expression", FieldKind.TEXT, FieldKind.TEXTS)
     if value.contains_placeholder():
         raise ItemError("placeholders have no values here; write them out")
     pattern, flags = str(value.regexp), "".join(sorted(_FLAGS[flag] for flag in value.flags))
@@ -291,13 +218,13 @@ def _lower_keyword(keyword_fields: tuple[str, ...]) -> Callable[[Any], AnyNode]:
                 parts = _parts(value)
                 if not any(part is not None for part in parts):
                     raise ItemError("an empty keyword is in every event")
-                around = _surround(parts)
+                around = surround(parts)
                 cased = isinstance(value, SigmaCasedString)
                 return any_of([build_text_node(field, around, cased=cased) for field in fields])
             case SigmaTimestampPart():
                 raise UnavailableError("rules see no wall clock")
             case SigmaNumber():
-                around = (None, str(value.number), None)
+                around = surround((str(value.number),))
                 return any_of([build_text_node(field, around, cased=False) for field in fields])
             case SigmaRegularExpression():
                 return any_of([_lower_regex(field, value) for field in fields])
@@ -305,9 +232,3 @@ def _lower_keyword(keyword_fields: tuple[str, ...]) -> Callable[[Any], AnyNode]:
                 raise ItemError("a keyword must be text or a number; other conditions need a field")
 
     return lower
-
-
-def _surround(parts: tuple[str | int | None, ...]) -> tuple[str | int | None, ...]:
-    head = () if parts[0] is None else (None,)
-    tail = () if parts[-1] is None else (None,)
-    return (*head, *parts, *tail)
