@@ -65,6 +65,11 @@ class SocketServer:
         if self._is_ours():
             self.path.unlink(missing_ok=True)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._connections)
+
     def admit(self, connection: "Connection", peer_socket: socket.socket) -> str:
         """Return why this peer may not connect; empty when it may."""
         if len(self._connections) >= self._connections_max:
@@ -96,6 +101,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader(REQUEST_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._cutoff: asyncio.TimerHandle | None = None
         self.is_paused = False
         """The client does not read: what was written so far waits in the transport."""
         self.is_closing = False
@@ -136,7 +142,7 @@ class Connection(asyncio.Protocol):
         if payload is not None:
             self.send(payload)
         self._transport.close()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self._cutoff = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def abort(self) -> None:
         """Cut the connection off at once."""
@@ -184,6 +190,9 @@ class Connection(asyncio.Protocol):
         """Let go."""
         self.is_closing = True
         self.satisfy_deadline()
+        if self._cutoff is not None:
+            # A transport that has emptied its buffer after close() takes an abort() for a second end (CPython 3.11).
+            self._cutoff.cancel()
         self._server.forget(self)
         self.on_closed()
 
@@ -194,13 +203,18 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on with the requests that wait, then with new ones."""
+        """Go on when the transport has returned: it takes a close() from within this call for a second end."""
         self.is_paused = False
+        asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        """Send what waits, then take the requests that wait, then new ones."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._transport.resume_reading()
         self.on_writable()
         self.data_received(b"")
+        if not self.is_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
 
 def _bind(path: Path, group_id: int | None) -> socket.socket:

@@ -49,7 +49,7 @@ class LoopThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(WAIT_S)
         self.loop.close()
-        assert self.mistakes == []
+        assert self.mistakes == [], self.mistakes
 
 
 def parse_filter(text: str) -> Callable[[Context], bool]:
@@ -111,6 +111,10 @@ class RunningStream:
         raw.settimeout(WAIT_S)
         raw.connect(str(self.path))
         return raw
+
+    def server_connections(self) -> int:
+        server = self.stream._server
+        return self.thread.call(lambda: server.connections if server is not None else 0)
 
     def stop(self) -> None:
         self.thread.run(self.stream.stop())

@@ -1,5 +1,6 @@
 """The stream through its socket: who gets what, in which order, and what a slow reader costs."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from monitor.config.settings import StreamSettings
+from monitor.sinks import server
 from monitor.sinks.client import ServiceConnection, ServiceRefused, ServiceUnavailable
 from monitor.sinks.frames import build_frame
 from monitor.sinks.origin import Origin
@@ -19,6 +21,7 @@ from tests.unit.sinks.serving import (
     RunningStream,
     parse_filter,
     read_documents,
+    read_raw,
     read_rest,
     running_stream,
     sequences,
@@ -222,6 +225,32 @@ def test_stopping_says_goodbye_after_what_was_published(served: RunningStream) -
     assert sequences(documents) == [1, 2]
     assert end == {"end": "the service has stopped"}
     assert not served.path.exists()
+
+
+@pytest.mark.parametrize("count", [500, 1_000, 3_000, 5_000])
+def test_a_client_that_takes_its_last_words_late_is_closed_once(
+    served: RunningStream, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(server, "CLOSE_TIMEOUT_S", 0.1)
+    served.publish(*[samples.context()] * count)
+    with served.subscribe(follow=False) as late:
+        assert len(read_rest(late)) == count + 1
+    served.thread.run(asyncio.sleep(0.15))  # beyond the cut-off: the loop must have nothing to say about it
+    assert served.thread.mistakes == []
+
+
+def test_a_client_that_never_takes_its_last_words_is_cut_off(
+    served: RunningStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "CLOSE_TIMEOUT_S", 0.05)
+    served.status["padding"] = "x" * (1 << 20)
+    with served.connect_raw() as raw:
+        raw.sendall(build_frame({"op": "status"}))
+        while not served.server_connections():
+            pass
+        while served.server_connections():
+            pass
+        assert len(read_raw(raw)) < 1 << 20
 
 
 def test_text_that_is_no_unicode_is_shown_escaped(served: RunningStream) -> None:
