@@ -9,31 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from msgspec import Struct
 from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionNOT, ConditionOR, ConditionSelector
 from sigma.conditions import SigmaCondition as PySigmaCondition
 
 from monitor.rules.ir import FALSE, AnyNode, Not
-from monitor.rules.items import ItemError, UnavailableError, get_field
-from monitor.rules.lowering import check_modifiers, lower_item
+from monitor.rules.selection import ReadingContext, read_selection
 from monitor.rules.suggest import suggest
 from monitor.rules.trees import all_of, any_of
-from monitor.rules.yaml_nodes import Plain, YamlFile
+from monitor.rules.yaml_nodes import YamlFile
 
 CONDITION_CHARACTERS_MAX = 4_096
 PARENTHESES_MAX = 32
 _WORD = re.compile(r"[A-Za-z0-9_*-]+")
-
-
-class ReadingContext(Struct):
-    """What reading a rule's conditions depends on, and what it finds out on the way."""
-
-    file: YamlFile
-    keyword_fields: tuple[str, ...]
-    missing_here: list[str]
-    """Reasons why the rule cannot be active, in the order found."""
-    is_foreign: bool = False
-    """The rule is of another system: its field names are not ours to judge."""
 
 
 def read_detection(node: yaml.Node, context: ReadingContext) -> AnyNode:
@@ -66,80 +53,6 @@ def read_detection(node: yaml.Node, context: ReadingContext) -> AnyNode:
         if name not in used:
             file.warn(key_node, f"selection {name!r} is not used in the condition")
     return any_of(nodes)
-
-
-def read_selection(node: yaml.Node, context: ReadingContext, what: str) -> AnyNode:
-    """The predicate of a map of items (all hold), or of a list of maps or keywords (one holds)."""
-    if isinstance(node, yaml.MappingNode):
-        entries = context.file.entries(node, what)
-        if not entries and not node.value:
-            context.file.error(node, f"{what} is empty: it would match everything")
-        return all_of([_read_item(entry.key, entry.key_node, entry.value, context) for entry in entries])
-    if isinstance(node, yaml.SequenceNode):
-        if not node.value:
-            context.file.error(node, f"{what} is an empty list: it would match nothing")
-        return any_of([read_selection(part, context, what) for part in node.value])
-    return _read_item("", node, node, context)
-
-
-def _read_item(key: str, key_node: yaml.Node, value_node: yaml.Node, context: ReadingContext) -> AnyNode:
-    if not _is_key(key, key_node, context):
-        return FALSE
-    nodes = context.file.items(value_node)
-    if not nodes:
-        context.file.error(value_node, f"{key or 'keyword'} has an empty list: it would match nothing")
-        return FALSE
-    values = [_read_value(node, context.file) for node in nodes]
-    if context.is_foreign or any(value is _BAD for value in values):
-        return FALSE
-    try:
-        return lower_item(key, values, context.keyword_fields)
-    except UnavailableError as missing:
-        context.missing_here.append(str(missing))
-    except ItemError as error:
-        node, reason = _find_culprit(key, nodes, values, context) or (value_node, str(error))
-        context.file.error(node, reason)
-    return FALSE
-
-
-def _is_key(key: str, key_node: yaml.Node, context: ReadingContext) -> bool:
-    """Report an unknown field or modifier where the key stands, not where the value does."""
-    name, *modifiers = key.split("|")
-    try:
-        check_modifiers(modifiers)
-        if not context.is_foreign and name:
-            get_field(name)
-    except UnavailableError:
-        return True  # said when the value is read
-    except ItemError as error:
-        context.file.error(key_node, str(error), offset=key.find("|") + 1 if "modifier" in str(error) else 0)
-        return False
-    return True
-
-
-_BAD: Any = object()
-
-
-def _read_value(node: yaml.Node, file: YamlFile) -> Plain:
-    try:
-        return file.scalar(node)
-    except ValueError as error:
-        file.error(node, str(error))
-        return _BAD  # type: ignore[no-any-return]  # a mark that no caller hands on
-
-
-def _find_culprit(
-    key: str, nodes: list[yaml.Node], values: list[Plain], context: ReadingContext
-) -> tuple[yaml.Node, str] | None:
-    """Which single value of a list is wrong."""
-    for node, value in zip(nodes, values, strict=True):
-        try:
-            lower_item(key, [value], context.keyword_fields)
-        except ItemError as error:
-            return node, str(error)
-        except UnavailableError:
-            continue
-    return None
 
 
 def _read_condition(node: yaml.Node, selections: dict[str, AnyNode], used: set[str], file: YamlFile) -> AnyNode:

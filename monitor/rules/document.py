@@ -13,11 +13,12 @@ from msgspec import Struct
 from monitor.model.interest import PatternKind
 from monitor.model.rule import Location, Rule, Severity
 from monitor.rules.categories import CATEGORIES, Category
-from monitor.rules.detection import ReadingContext, read_detection
+from monitor.rules.detection import read_detection
 from monitor.rules.head import DEFAULT_SCORES, LEVELS, read_head, read_text
 from monitor.rules.implication import implies
 from monitor.rules.ir import FALSE, AnyNode, RuleIR
 from monitor.rules.open_filter import PREFIX_BYTES_MAX, build_open_patterns, long_prefixes
+from monitor.rules.selection import ReadingContext
 from monitor.rules.stockade_block import Block, read_block
 from monitor.rules.suggest import suggest
 from monitor.rules.trees import all_of, any_of

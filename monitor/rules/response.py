@@ -22,11 +22,11 @@ from msgspec import Struct
 
 from monitor.model.rule import Location, Severity
 from monitor.rules.compiler import compile_predicate
-from monitor.rules.detection import ReadingContext, read_selection
 from monitor.rules.errors import Problems, RuleErrors
 from monitor.rules.head import LEVELS, read_choice, read_text
 from monitor.rules.ir import AnyNode, Exists, Not
 from monitor.rules.ruleset import Predicate
+from monitor.rules.selection import ReadingContext, read_selection
 from monitor.rules.stockade_block import RESPONSES
 from monitor.rules.suggest import suggest
 from monitor.rules.yaml_nodes import Entry, YamlFile

@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from monitor.rules.detection import ReadingContext, read_selection
 from monitor.rules.head import read_choice, read_text
 from monitor.rules.ir import TRUE, AnyNode, Exists, Not, RuleException
+from monitor.rules.selection import ReadingContext, read_selection
 from monitor.rules.suggest import suggest
 from monitor.rules.yaml_nodes import Entry, YamlFile
 
