@@ -9,9 +9,11 @@ from typing import Final
 
 from monitor import __version__
 from monitor.bpf.sensors import CGROUP_PROGRAMS, FAILED_EXEC_PROGRAMS, PROCESS_PROGRAMS
+from monitor.model.events import Tick
 from monitor.model.ids import CgroupId
 from monitor.model.rule import Rule
 from monitor.runtime.service import Service
+from monitor.sinks.ecs_fill import KINDS
 from monitor.sinks.status import (
     DroppedStatus,
     InactiveRule,
@@ -86,7 +88,8 @@ class StatusBuilder:
         ).to_document()
 
     def _counts(self) -> dict[str, int]:
-        counts = self._service.pipeline.event_counts()
+        events = self._service.pipeline.event_counts()
+        counts = {KINDS[kind].action: count for kind, count in events.items() if kind is not Tick}
         counts["alert"] = int(self._service.engine.stats().get("alerts", 0))
         return counts
 
