@@ -151,7 +151,7 @@ class StreamConnection(Connection):
         try:
             predicate = self._feed.parse_filter(request.filter) if request.filter is not None else None
         except (ValueError, RecursionError) as error:
-            self.fail(f"filter: {error}")
+            self.fail(str(error))
             return
         self.wish = Wish(alerts_only=request.alerts, container=request.container, filter_=predicate)
         self._feed.add_subscriber(self)
