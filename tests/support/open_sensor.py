@@ -1,8 +1,9 @@
 """The file-open sensor alone, for tests and benches: load one variant, put a policy in force, read its records."""
 
+import contextlib
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from monitor.bpf import tracefs
@@ -22,32 +23,47 @@ COUNTER_OPEN_WALKS, COUNTER_OPEN_VANISHED = 3, 4
 class OpenSensor:
     """A loaded and attached file sensor. Closing it detaches it."""
 
-    def __init__(self, variant: str = "direct", path: Path = OBJECT, *, limit_per_s: int = 1 << 40) -> None:
+    def __init__(
+        self, variant: str = "direct", path: Path = OBJECT, *, limit_per_s: int = 1 << 40, attach: bool = True
+    ) -> None:
         self.object = BpfObject(path)
         try:
             self._load(variant, limit_per_s)
+            if attach:
+                self._attach()
         except BaseException:
             self.object.close()
             raise
         self.policy = OpenPolicy(read_seed(self.object))
 
     def _load(self, variant: str, limit_per_s: int) -> None:
-        programs = {
+        self._events = {
             program: section.rsplit("/", 1)[1]
             for program, section in self.object.program_names().items()
-            if program.startswith(("on_open", "on_creat_"))
+            if program.startswith(("on_open", "on_creat_")) and program.endswith("_probe") == (variant == "probe")
         }
-        chosen = {program for program in programs if program.endswith("_probe") == (variant == "probe")}
         for program in self.object.program_names():
-            self.object.set_autoload(program, enabled=program in chosen)
+            self.object.set_autoload(program, enabled=program in self._events)
         self.object.set_rodata("tag_seed", os.urandom(len(self.object.variable_view("tag_seed"))))
         for name in ("limit_per_s", "limit_burst"):
             self.object.set_rodata(name, struct.pack("<2Q", limit_per_s, limit_per_s))
         self.object.load()
         self.ring = Ring(self.object.map_fd("events_bulk"), RING_BYTES)
-        for program in sorted(chosen):
-            number = tracefs.read_tracepoint_id("syscalls", programs[program])
+
+    def _attach(self) -> None:
+        for program, event in self._events.items():
+            number = tracefs.read_tracepoint_id("syscalls", event)
             self.object.attach_perf_event(program, tracefs.open_tracepoint_event(number))
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Attached only while this lasts (with ``attach=False``)."""
+        self._attach()
+        try:
+            yield
+        finally:
+            for program in self._events:
+                self.object.detach(program)
 
     def __enter__(self) -> "OpenSensor":
         return self
