@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,14 @@ def manager_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def test_each_word(manager_socket: socket.socket) -> None:
     manager = ServiceManager()
     said = []
-    for say in (
+    words: list[Callable[[], None]] = [
         lambda: manager.report_ready("3 containers\nMAINPID=1 \u2603"),
         lambda: manager.report_status("x" * 500),
         manager.report_reloading,
         manager.keep_alive,
         manager.report_stopping,
-    ):
+    ]
+    for say in words:
         say()
         said.append(manager_socket.recv(4096).decode().split("\n"))
 
