@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from monitor.model.events import FileOpen
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules.categories import Category
 from monitor.rules.fields import fold_ascii
@@ -207,3 +208,24 @@ def _judge_all(parts: list[bool | None]) -> bool | None:
 
 def _negate(judged: bool | None) -> bool | None:
     return None if judged is None else not judged
+
+
+def passes(pattern: OpenPattern, event: FileOpen, *, in_container: bool) -> bool:
+    """Whether an open fulfils a pattern: what the kernel's filter must at least let through."""
+    if not (pattern.in_containers if in_container else pattern.on_host):
+        return False
+    if bool(event.errno) is not pattern.failed:
+        return False
+    is_write = event.is_write or event.is_created
+    if not ((pattern.reads and event.is_read and not is_write) or (pattern.writes and is_write)):
+        return False
+    path = fold_ascii(event.path)
+    match pattern.kind:
+        case PatternKind.EXACT:
+            return path == pattern.text
+        case PatternKind.PREFIX:
+            return path.startswith(pattern.text)
+        case PatternKind.SUFFIX:
+            return path.endswith(pattern.text)
+        case PatternKind.ANY:
+            return True
