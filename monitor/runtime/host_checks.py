@@ -4,6 +4,7 @@
 pure. Printing is :mod:`monitor.cli.doctor`.
 """
 
+import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -274,13 +275,13 @@ def _judge_bpffs(facts: HostFacts) -> Check:
         )
     elsewhere = _find_mount(facts, "bpf")
     where = f", only at {elsewhere}" if elsewhere else ""
-    options = "mode=0700,nosuid,nodev,noexec"
+    pin_dir, options = shlex.quote(str(facts.pin_dir)), "mode=0700,nosuid,nodev,noexec"
     return Check(
         "bpffs",
         State.GAP,
         f"not mounted at {facts.pin_dir}{where}",
         cost=cost,
-        fix=f"mkdir -p {facts.pin_dir} && mount -t bpf -o {options} bpf {facts.pin_dir}"
+        fix=f"mkdir -p {pin_dir} && mount -t bpf -o {options} bpf {pin_dir}"
         "  # where the service is installed: systemctl start run-stockade-bpf.mount",
     )
 

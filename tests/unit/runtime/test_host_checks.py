@@ -116,8 +116,7 @@ def test_without_privilege_nothing_is_claimed() -> None:
     everything_refused = {
         field.name: refused()
         for field in dataclasses.fields(KernelFeatures)
-        if isinstance(getattr(GOOD_FEATURES, field.name), Probe)
-        and field.name not in {"btf", "libbpf", "overlay_types"}
+        if isinstance(getattr(GOOD_FEATURES, field.name), Probe) and field.name not in readable
     }
     facts = msgspec.structs.replace(
         with_features(**everything_refused, security_modules=None), capabilities=frozenset[str]()
