@@ -38,7 +38,6 @@ _NR_FSMOUNT: Final = 432
 
 BPF_MAP_CREATE: Final = 0
 BPF_PROG_LOAD: Final = 5
-BPF_BTF_GET_FD_BY_ID: Final = 19
 
 PERF_TYPE_TRACEPOINT: Final = 2
 _PERF_FLAG_FD_CLOEXEC: Final = 1 << 3
@@ -58,7 +57,6 @@ MOUNT_ATTR_NODEV: Final = 0x4
 MOUNT_ATTR_NOEXEC: Final = 0x8
 
 PR_CAPBSET_READ: Final = 23
-PR_SET_DUMPABLE: Final = 4
 
 
 def bpf(command: int, attributes: bytes) -> int:

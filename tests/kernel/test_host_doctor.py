@@ -37,7 +37,7 @@ def test_the_bpffs_command_mends_the_gap(sandbox: Sandbox) -> None:
 
     status, after = doctor(sandbox)
     assert (status, after["bpffs"]["state"]) == (0, "ok")
-    assert sandbox.run(["stat", "--format=%a", PIN_DIR]).stdout == "700\n"
+    assert sandbox.run(["stat", "--format=%a", PIN_DIR]).stdout == "1700\n", "for root alone; bpffs is sticky"
 
 
 def test_a_mounted_tracefs_is_named(sandbox: Sandbox) -> None:
