@@ -11,7 +11,7 @@ from monitor.engine.containers import Cgroup, ContainerTable
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.engine.lineage import LOGIN_UID_UNSET, Lineage, start_lineage
 from monitor.engine.processes import ProcessTable, Row, image_at
-from monitor.engine.runtime_tasks import SETUP_NS_MAX, find_caller, mark_exec
+from monitor.engine.runtime_tasks import RUNTIME_NAMES, SETUP_NS_MAX, find_caller, mark_exec
 from monitor.model.container import Container
 from monitor.model.effects import Effect
 from monitor.model.events import CgroupAttach, FileOpen, ProcessExec, ProcessExecFailed, ProcessExit, ProcessFork
@@ -49,10 +49,11 @@ class Enricher:
         if event.from_proc:
             self._promote_found(row, event, effects)
         row.cgroup_id = event.cgroup_id
-        self._mark(row, event, image)
-        container = self._find_container(row, event.cgroup_id)
+        cgroup = self._containers.find_cgroup(event.cgroup_id)
+        self._mark(row, event, image, cgroup)
+        container = self._place(row, cgroup)
         if row.runtime is None or container is None:
-            self._settle_lineage(row, event, container)
+            self._settle_lineage(row, event, container, cgroup)
         if row.key in self.facts.service_keys:
             row.is_service = True
         return Context(event, row, image, row.parent_image, container, self._is_setup(row, event, container))
@@ -120,7 +121,10 @@ class Enricher:
     # --- containers -----------------------------------------------------------------------
 
     def _find_container(self, row: Row, cgroup_id: CgroupId) -> Container | None:
-        cgroup = self._containers.find_cgroup(cgroup_id)
+        return self._place(row, self._containers.find_cgroup(cgroup_id))
+
+    def _place(self, row: Row, cgroup: Cgroup | None) -> Container | None:
+        """The container of a task in this cgroup; one that has left its container's cgroup still is the container's."""
         if cgroup is None:
             self.unknown_cgroups += 1
             container = None
@@ -148,11 +152,14 @@ class Enricher:
             return event.exec_id < row.setup_before_exec_id
         return event.ktime_ns - row.image.exec.ktime_ns < SETUP_NS_MAX
 
-    def _mark(self, row: Row, event: ProcessExec, image: ProcessImage) -> None:
+    def _mark(self, row: Row, event: ProcessExec, image: ProcessImage, cgroup: Cgroup | None) -> None:
+        """Whether this program is a container runtime (see :mod:`monitor.engine.runtime_tasks`)."""
         earlier = row.runtime
-        cgroup = self._containers.find_cgroup(event.cgroup_id)
+        files = self.facts.runtime_files
+        if earlier is None and image.name not in RUNTIME_NAMES and (event.device, event.inode) not in files:
+            return
         in_container = row.container is not None or (cgroup is not None and cgroup.container is not None)
-        mark = mark_exec(event, image, earlier, row.parent_image, self.facts.runtime_files, in_container=in_container)
+        mark = mark_exec(event, image, earlier, row.parent_image, files, in_container=in_container)
         row.runtime = mark
         row.is_runtime_init = mark is not None
         if earlier is not None and mark is None:
@@ -187,13 +194,13 @@ class Enricher:
 
     # --- lineages -------------------------------------------------------------------------
 
-    def _settle_lineage(self, row: Row, event: ProcessExec, container: Container | None) -> None:
+    def _settle_lineage(self, row: Row, event: ProcessExec, container: Container | None, cgroup: Cgroup | None) -> None:
+        """Begin a lineage if this program begins one (see :mod:`monitor.engine.lineage`)."""
         lineage = row.lineage
         if container is not None:
             if lineage is None or lineage.container_id != container.id:
                 self._start_lineage(row, event.ktime_ns, container.id, "", event.login_uid)
             return
-        cgroup = self._containers.find_cgroup(event.cgroup_id)
         unit = cgroup.unit if cgroup is not None else "" if lineage is None else lineage.unit
         if (
             lineage is not None
