@@ -27,7 +27,7 @@ def bind_rules(book: RuleBook, today: date) -> RuleSet:
     active = [(ir, effective_condition(ir, today)) for ir in book.rules if not ir.rule.inactive_reason]
     correlations = tuple(_bind_correlation(ir) for ir in book.correlations if not ir.rule.inactive_reason)
     return RuleSet(
-        rules=(*(ir.rule for ir in book.rules), *(ir.rule for ir in book.correlations)),
+        rules=book.all_rules,
         enabled=tuple(binder.bind(ir, condition) for ir, condition in active),
         correlations=correlations,
         open_patterns=tuple(pattern for ir, condition in active for pattern in _open_patterns(ir, condition)),

@@ -151,3 +151,8 @@ class RuleBook(Struct, frozen=True):
     rules: tuple[RuleIR, ...]
     correlations: tuple[CorrelationIR, ...]
     warnings: tuple[RuleWarning, ...]
+
+    @property
+    def all_rules(self) -> tuple[Rule, ...]:
+        """The facts of every rule, correlations last."""
+        return (*(ir.rule for ir in self.rules), *(ir.rule for ir in self.correlations))

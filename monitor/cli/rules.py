@@ -1,0 +1,267 @@
+"""``stockade rules check|list|explain|test``: what rules say, and whether they do what they should."""
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from monitor.cli.output import ExitCode, fail, format_option, print_json, print_table, quiet_end
+from monitor.cli.rules_explain import build_explanation, show_explanation
+from monitor.model.rule import Rule
+from monitor.rules.binding import bind_rules
+from monitor.rules.errors import RuleErrors
+from monitor.rules.ir import RuleBook
+from monitor.rules.loader import load_book
+from monitor.rules.ruleset import RuleSet
+from monitor.rules.shipped import get_shipped_rules
+from monitor.rules.suggest import suggest
+from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
+from monitor.sinks.escape import escape_text
+
+OWN_RULES: Final = Path("/etc/stockade/rules.d")
+
+_folders = click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
+_with_shipped = click.option("--with-shipped", is_flag=True, help="Together with the rules that come with Stockade.")
+
+
+@click.group(name="rules")
+def rules_group() -> None:
+    """Check, list, explain and test rules.
+
+    DIR is a folder of rules or one file. Without one: the rules that come with
+    Stockade and those in /etc/stockade/rules.d.
+    """
+
+
+@rules_group.command()
+@_folders
+@_with_shipped
+@format_option("pretty", "json")
+@quiet_end
+def check(folders: tuple[Path, ...], *, with_shipped: bool, output: str) -> None:
+    """Find every mistake in rule files.
+
+    Exit status: 0 the rules are right, 1 they are not.
+    """
+    sources = find_sources(folders, with_shipped=with_shipped)
+    try:
+        book = load_book(sources)
+    except RuleErrors as errors:
+        _show_mistakes(errors, output)
+        sys.exit(ExitCode.FINDINGS)
+    rules = bind_rules(book, date.today())
+    if output == "json":
+        print_json(_build_check_document(rules))
+    else:
+        _show_check(rules)
+
+
+@rules_group.command(name="list")
+@_folders
+@_with_shipped
+@format_option("pretty", "json")
+@quiet_end
+def list_rules(folders: tuple[Path, ...], *, with_shipped: bool, output: str) -> None:
+    """List rules: what they are about, how severe, and whether they are active here."""
+    book = load_or_fail(find_sources(folders, with_shipped=with_shipped))
+    rows = sorted(_list_rows(book), key=lambda row: row["name"])
+    if output == "json":
+        print_json({"rules": rows})
+        return
+    headers = ("name", "level", "status", "events", "response", "score", "state")
+    print_table(headers, ([row[header] for header in headers] for row in rows))
+
+
+@rules_group.command()
+@click.argument("rule")
+@_folders
+@_with_shipped
+@format_option("pretty", "json")
+@quiet_end
+def explain(rule: str, folders: tuple[Path, ...], *, with_shipped: bool, output: str) -> None:
+    """Explain one RULE (its name or id): what it watches, when it matches, what follows."""
+    book = load_or_fail(find_sources(folders, with_shipped=with_shipped))
+    found = _find_rule(book, rule)
+    if found is None:
+        names = [known.name for known in book.all_rules]
+        fail(f"no rule has the name or id {rule!r}{suggest(rule, names)} (see `stockade rules list`)", ExitCode.USAGE)
+    explanation = build_explanation(found, book, date.today())
+    if output == "json":
+        print_json(explanation)
+    else:
+        show_explanation(explanation)
+
+
+@rules_group.command()
+@_folders
+@_with_shipped
+@click.option(
+    "--samples",
+    "sample_folders",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with RULE/match.jsonl and RULE/ignore.jsonl. Default: DIR/samples; a checkout's own: tests/rules.",
+)
+@click.option("--require", is_flag=True, help="A rule without match and ignore samples is a failure.")
+@format_option("pretty", "json")
+@quiet_end
+def test(
+    folders: tuple[Path, ...],
+    *,
+    with_shipped: bool,
+    sample_folders: tuple[Path, ...],
+    require: bool,
+    output: str,
+) -> None:
+    """Run each rule's samples: what it must match, and what it must leave alone.
+
+    Exit status: 0 all did what they should, 1 some did not, or there were none.
+    """
+    sources = find_sources(folders, with_shipped=with_shipped)
+    rules = bind_rules(load_or_fail(sources), date.today())
+    found = list(sample_folders) or _default_samples(sources)
+    if not found:
+        looked = ", ".join(str(source / "samples") for source in sources)
+        fail(f"there are no samples (looked for {looked}); say where with --samples", ExitCode.USAGE)
+    report = run_samples(rules, found)
+    lacking = [rule for rule in report.rules if rule.missing] if require else []
+    if output == "json":
+        print_json(_build_test_document(report))
+    else:
+        _show_test(report, lacking)
+    sys.exit(ExitCode.FINDINGS if report.failures or lacking or not report.passed else ExitCode.OK)
+
+
+def find_sources(folders: Sequence[Path], *, with_shipped: bool = False) -> list[Path]:
+    """The folders asked for; without any those that the service loads."""
+    if not folders:
+        own = [OWN_RULES] if OWN_RULES.is_dir() else []
+        return [_get_shipped(), *own]
+    return [*([_get_shipped()] if with_shipped else []), *folders]
+
+
+def load_or_fail(sources: Sequence[Path]) -> RuleBook:
+    """The rules of these folders; mistakes end the command."""
+    try:
+        return load_book(sources)
+    except RuleErrors as errors:
+        _show_mistakes(errors, "pretty")
+        sys.exit(ExitCode.FINDINGS)
+
+
+def _get_shipped() -> Path:
+    try:
+        return get_shipped_rules()
+    except FileNotFoundError as error:
+        fail(str(error), ExitCode.USAGE)
+
+
+def _default_samples(sources: Sequence[Path]) -> list[Path]:
+    """``samples`` in each folder; a checkout keeps those of the shipped rules with its tests."""
+    candidates = [source / "samples" for source in sources] + [
+        source.parent / "tests" / "rules" for source in sources if source == _get_shipped()
+    ]
+    return [folder for folder in candidates if folder.is_dir()]
+
+
+def _find_rule(book: RuleBook, wanted: str) -> Rule | None:
+    return next((rule for rule in book.all_rules if wanted in {rule.name, rule.id}), None)
+
+
+def _show_mistakes(errors: RuleErrors, output: str) -> None:
+    if output == "json":
+        mistakes = [
+            {"file": at.file, "line": at.line, "column": at.column, "message": error.message}
+            for error in errors.errors
+            for at in [error.location]
+        ]
+        print_json({"ok": False, "errors": mistakes, "more": errors.more})
+        return
+    for error in errors.errors:
+        click.echo(escape_text(str(error)))
+    count = len(errors.errors) + errors.more
+    more = f", {errors.more} of them not shown" if errors.more else ""
+    click.echo(f"{count} mistake{'s' if count != 1 else ''}{more}: nothing is loaded until they are mended", err=True)
+
+
+def _show_check(rules: RuleSet) -> None:
+    for warning in rules.warnings:
+        click.echo(escape_text(f"{warning.location}: warning: {warning.message}"))
+    inactive = [rule for rule in rules.rules if rule.inactive_reason]
+    for rule in inactive:
+        click.echo(escape_text(f"{rule.location}: inactive: {rule.name}: {rule.inactive_reason}"))
+    events = ", ".join(sorted(rules.needed_events)) or "none"
+    click.echo(
+        f"{len(rules.rules)} rules are right: {len(rules.enabled)} match single events, "
+        f"{len(rules.correlations)} correlate, {len(inactive)} are inactive; {len(rules.warnings)} warnings\n"
+        f"they need {events}, and {len(rules.open_patterns)} patterns in the kernel's open filter"
+    )
+
+
+def _build_check_document(rules: RuleSet) -> dict[str, object]:
+    return {
+        "ok": True,
+        "rules": len(rules.rules),
+        "active": len(rules.enabled) + len(rules.correlations),
+        "events": sorted(rules.needed_events),
+        "open_patterns": len(rules.open_patterns),
+        "warnings": [{"at": str(warning.location), "message": warning.message} for warning in rules.warnings],
+        "inactive": [
+            {"name": rule.name, "reason": rule.inactive_reason} for rule in rules.rules if rule.inactive_reason
+        ],
+    }
+
+
+def _list_rows(book: RuleBook) -> list[dict[str, Any]]:
+    kinds = {ir.rule.id: ir.category for ir in book.rules}
+    kinds |= {ir.rule.id: ir.kind for ir in book.correlations}
+    return [_list_row(rule, kinds[rule.id]) for rule in book.all_rules]
+
+
+def _list_row(rule: Rule, events: str) -> dict[str, Any]:
+    state = f"inactive: {rule.inactive_reason}" if rule.inactive_reason else "active"
+    if state == "active" and not rule.generates_alert:
+        state = "counted only"
+    return {
+        "name": rule.name,
+        "id": rule.id,
+        "title": rule.title,
+        "level": rule.severity.label,
+        "status": rule.status,
+        "events": events,
+        "response": rule.response,
+        "score": rule.score,
+        "state": state,
+    }
+
+
+def _show_test(report: SamplesReport, lacking: Sequence[RuleReport]) -> None:
+    for failure in report.failures:
+        click.echo(escape_text(str(failure)))
+    for rule in lacking:
+        click.echo(
+            escape_text(f"{rule.rule.location}: {rule.rule.name} has no samples to {' and '.join(rule.missing)}")
+        )
+    tested = sum(1 for rule in report.rules if rule.passed)
+    click.echo(
+        f"{report.passed} samples passed, {len(report.failures)} failed; {tested} of {len(report.rules)} rules tested"
+    )
+
+
+def _build_test_document(report: SamplesReport) -> dict[str, object]:
+    return {
+        "passed": report.passed,
+        "failures": [{"at": str(failure.location), "message": failure.message} for failure in report.failures],
+        "rules": [
+            {
+                "name": rule.rule.name,
+                "passed": rule.passed,
+                "failed": len(rule.failures),
+                "without": list(rule.missing),
+            }
+            for rule in report.rules
+        ],
+    }
