@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""What the file-open sensor costs: an open+close of a file that no rule names, a getpid, and a find with reads.
+
+Prints a table (docs/performance.md keeps one) and fails when a target of the project is missed.
+Run as root, on a quiet machine: ``python -m scripts.bench.open_cost``.
+"""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from monitor.bpf import tracefs
+from monitor.bpf.libbpf import BpfObject
+from monitor.model.interest import OpenPattern, PatternKind
+from monitor.rules.loader import load_rules
+from monitor.rules.shipped import get_shipped_rules
+from scripts.bench.pairing import Loop, Result, Variant, measure
+from tests.support.open_sensor import COUNTER_OPEN_WALKS, OpenSensor
+
+FOLDER = Path(__file__).resolve().parent
+ABOVE_FLOOR_MAX = 0.06
+TARGETS = {"direct": 1.20, "probe": 1.25}
+FIND_TARGET = 1.06
+
+
+class Empty:
+    """Programs that do nothing, on the same tracepoints."""
+
+    def __init__(self, folder: Path) -> None:
+        target = folder / "empty.bpf.o"
+        subprocess.run(
+            ["clang", "--target=bpf", "-O2", "-g", "-Wall", "-c", FOLDER / "open_empty.bpf.c", "-o", target], check=True
+        )
+        self.object = BpfObject(target)
+        self.object.load()
+        self._events = {name: section.rsplit("/", 1)[1] for name, section in self.object.program_names().items()}
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        for program, event in self._events.items():
+            number = tracefs.read_tracepoint_id("syscalls", event)
+            self.object.attach_perf_event(program, tracefs.open_tracepoint_event(number))
+        try:
+            yield
+        finally:
+            for program in self._events:
+                self.object.detach(program)
+
+
+def find_patterns() -> list[OpenPattern]:
+    """What the shipped rules ask of the kernel."""
+    return list(load_rules([get_shipped_rules()]).open_patterns)
+
+
+def report(what: str, results: list[Result]) -> None:
+    print(f"\n| {what} | ratio, median [p25-p75] | added ns | base ns |\n|---|---|---|---|")
+    for result in results:
+        print(result.row())
+
+
+def judge(results: list[Result], targets: dict[str, float]) -> list[str]:
+    by_name = {result.name: result.ratio for result in results}
+    failures = [
+        f"{name}: {by_name[name]:.3f} is above {target}" for name, target in targets.items() if by_name[name] > target
+    ]
+    if by_name["direct"] > by_name["empty"] + ABOVE_FLOOR_MAX:
+        failures.append(f"direct: {by_name['direct']:.3f} is more than {ABOVE_FLOOR_MAX} above the empty program")
+    return failures
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--count", type=int, default=100_000, help="opens in one reading")
+    parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument("--find", type=Path, help="also open and read every file below this directory, e.g. /usr")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse_options()
+    patterns = find_patterns()
+    kinds = ", ".join(f"{sum(p.kind is kind for p in patterns)} {kind.name.lower()}" for kind in PatternKind)
+    print(f"{len(patterns)} patterns of the shipped rules: {kinds}; load average {os.getloadavg()[0]:.1f}")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        loop = stack.enter_context(Loop(FOLDER / "open_loop.c", folder / "loop", options.cpu))
+        empty = Empty(folder)
+        sensors = {name: stack.enter_context(OpenSensor(name, attach=False)) for name in TARGETS}
+        for sensor in sensors.values():
+            sensor.watch(patterns)
+        variants = [Variant("empty", empty.attached)]
+        variants += [Variant(name, sensor.attached) for name, sensor in sensors.items()]
+        file = folder / "a" / "b" / "c" / "plain"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        opens = measure(lambda: loop.order(f"open {file} {options.count}"), variants, options.rounds)
+        report("open+close", opens)
+        calls = measure(lambda: loop.order(f"getpid - {options.count * 4}"), variants, options.rounds)
+        report("getpid", calls)
+        failures = judge(opens, TARGETS)
+        if options.find:
+            walks = sensors["direct"].count(COUNTER_OPEN_WALKS)
+            found = measure(lambda: loop.order(f"find {options.find} 1"), variants, options.rounds)
+            report(f"find {options.find} and read", found)
+            print(f"\nwalked of these: {sensors['direct'].count(COUNTER_OPEN_WALKS) - walks} in {options.rounds} runs")
+            failures += [f"find: {r.ratio:.3f}" for r in found if r.name == "direct" and r.ratio > FIND_TARGET]
+    for failure in failures:
+        print(f"missed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * The loops that open_cost.py times. Reads orders from standard input, one a line,
+ * and answers each with the CPU time of this thread in nanoseconds per turn:
+ *
+ *	open PATH COUNT		open and close a file
+ *	getpid COUNT		a system call that opens nothing
+ *	find PATH		open and read (64 KiB) each regular file below a directory; ns in all
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static char buffer[65536];
+
+static double cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return now.tv_sec * 1e9 + now.tv_nsec;
+}
+
+static int open_close(const char *path, long count)
+{
+	for (long i = 0; i < count; i++) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			return -1;
+		close(fd);
+	}
+	return 0;
+}
+
+static int read_file(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+	int fd;
+
+	(void)status;
+	(void)where;
+	if (type != FTW_F)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (read(fd, buffer, sizeof(buffer)) < 0)
+			fputs("", stderr);
+		close(fd);
+	}
+	return 0;
+}
+
+static double obey(const char *what, const char *path, long count)
+{
+	double start = cpu_ns();
+
+	if (!strcmp(what, "open")) {
+		if (open_close(path, count))
+			return -1;
+	} else if (!strcmp(what, "find")) {
+		nftw(path, read_file, 64, FTW_PHYS | FTW_MOUNT);
+		count = 1;
+	} else {
+		for (long i = 0; i < count; i++)
+			syscall(SYS_getpid);
+	}
+	return (cpu_ns() - start) / count;
+}
+
+int main(void)
+{
+	char line[8192], what[16], path[4096];
+	long count;
+
+	while (fgets(line, sizeof(line), stdin)) {
+		if (sscanf(line, "%15s %4095s %ld", what, path, &count) != 3)
+			return 2;
+		printf("%.3f\n", obey(what, path, count));
+		fflush(stdout);
+	}
+	return 0;
+}
