@@ -14,12 +14,14 @@ from monitor import __version__
 from monitor.cli.output import ExitCode, fail
 from monitor.cli.settings_options import load_or_fail
 from monitor.config.settings import Settings
+from monitor.host.runtimes.find import find_runtimes
 from monitor.model.alert import Alert
 from monitor.model.process import Context
 from monitor.rules.errors import RuleErrors
 from monitor.runtime.errors import AlreadyRunning, StartError
 from monitor.runtime.launch import LaunchOptions, launch, seconds_since_process_start
 from monitor.runtime.service import Readiness, Service
+from monitor.sinks.console import ConsoleSink
 from monitor.sinks.origin import Origin
 
 TRY_COMMAND = "cp /bin/true /dev/shm/try && /dev/shm/try; rm -f /dev/shm/try"
@@ -65,9 +67,7 @@ def launch_or_fail(settings: Settings, launch_options: LaunchOptions) -> None:
 def _build_launch_options(settings: Settings, options: dict[str, Any]) -> LaunchOptions:
     counter = _AlertCounter()
 
-    def make_console(origin: Origin) -> Any:
-        from monitor.sinks.console import ConsoleSink  # noqa: PLC0415  (nobody to print for: not needed)
-
+    def make_console(origin: Origin) -> ConsoleSink:
         return ConsoleSink(
             sys.stdout.buffer,
             origin,
@@ -107,6 +107,11 @@ class _AlertCounter:
         self.alerts += 1
 
 
+def _name_runtimes() -> str:
+    names = [runtime.name for runtime in find_runtimes()]
+    return f"runtimes here: {', '.join(names)}" if names else "no container runtime is installed"
+
+
 def _say_ready(service: Service, readiness: Readiness, counter: _AlertCounter) -> None:
     """On stderr: what is watched here, and one thing to try."""
     parts = service.parts
@@ -120,7 +125,7 @@ def _say_ready(service: Service, readiness: Readiness, counter: _AlertCounter) -
         f"(self test: an exec came through in {readiness.self_test_s * 1000:.0f} ms)\n"
         f"  kernel      Linux {os.uname().release}, containers told apart by {tag} at {hierarchy.mount}\n"
         f"  tier        observe (tracepoints; nothing is denied), mode {parts.settings.mode}\n"
-        f"  watching    {readiness.processes} processes, {readiness.containers} containers\n"
+        f"  watching    {readiness.processes} processes, {readiness.containers} containers ({_name_runtimes()})\n"
         f"  rules       {active} active, {inactive} inactive\n"
         f"  lost        {lost} records",
         err=True,

@@ -24,6 +24,7 @@ from monitor.runtime.ports import EventSink, Recorder
 from monitor.runtime.rule_sources import load_response_policy, load_rule_set
 from monitor.runtime.service import Readiness, Service, ServiceParts, build_sensor_plan, require_privilege
 from monitor.runtime.shipped import find_sensors_object
+from monitor.sinks.console import ConsoleSink
 from monitor.sinks.control import ControlServer
 from monitor.sinks.origin import Origin, read_origin, read_wall_offset_ns
 from monitor.sinks.stream import EventStream
@@ -35,8 +36,8 @@ ORIGIN_EVERY_TICKS: Final = 60
 class LaunchOptions(Struct):
     """What one run adds to the settings."""
 
-    console: Callable[[Origin], EventSink] | None = None
-    """Makes the console sink, if there is somebody to print for; it may have ``start`` and ``stop``."""
+    console: Callable[[Origin], ConsoleSink] | None = None
+    """Makes the console sink, if there is somebody to print for."""
     recorder: Callable[[Origin], Recorder] | None = None
     extra_sinks: tuple[EventSink, ...] = ()
     serve_sockets: bool = True
@@ -75,9 +76,10 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
     try:
         readiness = await service.start()
         async with _sockets(parts.settings, stream, control, enabled=options.serve_sockets):
-            _start_sink(console)
+            if console is not None:
+                console.start()
             _handle_signals(stopped, control, manager)
-            service.on_tick += [manager.keep_alive, _wall_clock_keeper(stream)]
+            service.on_tick += [manager.keep_alive, _wall_clock_keeper(stream, console)]
             if options.duration_s is not None:
                 asyncio.get_running_loop().call_later(options.duration_s, stopped.set)
             options.on_ready(service, readiness)
@@ -87,7 +89,8 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
             service.stop()
     finally:
         service.stop()
-        _stop_sink(console)
+        if console is not None:
+            console.stop()
 
 
 @contextlib.asynccontextmanager
@@ -154,7 +157,7 @@ def _handle_signals(stopped: asyncio.Event, control: ServiceControl, manager: Se
     loop.add_signal_handler(signal.SIGHUP, control.reload_soon, manager)
 
 
-def _wall_clock_keeper(stream: EventStream) -> Callable[[], None]:
+def _wall_clock_keeper(stream: EventStream, console: ConsoleSink | None) -> Callable[[], None]:
     """Read the distance of the two clocks anew now and then: suspends and clock steps change it."""
     ticks = 0
 
@@ -164,20 +167,10 @@ def _wall_clock_keeper(stream: EventStream) -> Callable[[], None]:
         if ticks % ORIGIN_EVERY_TICKS == 0:
             old = stream.origin
             stream.origin = Origin(old.boot_id, old.host_name, read_wall_offset_ns())
+            if isinstance(console, ConsoleSink):
+                console.origin = stream.origin
 
     return keep
-
-
-def _start_sink(sink: object) -> None:
-    start = getattr(sink, "start", None)
-    if start is not None:
-        start()
-
-
-def _stop_sink(sink: object) -> None:
-    stop = getattr(sink, "stop", None)
-    if stop is not None:
-        stop()
 
 
 def seconds_since_process_start() -> float:
