@@ -127,7 +127,7 @@ def test_few_rules_are_asked_about_every_exec(rules: RuleSet) -> None:
 
 
 def test_the_page_about_them_is_up_to_date() -> None:
-    command = [sys.executable, REPOSITORY / "scripts" / "gen_rule_docs.py", "--check"]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "gen_rule_docs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
