@@ -103,12 +103,14 @@ def _check_required(document: Document) -> None:
 def _read_rule(document: Document) -> RuleDraft:
     file, sections = document.file, document.sections
     category, reason = _read_logsource(sections, file)
-    context = ReadingContext(file, category.keyword_fields if category else (), [], is_foreign=category is None)
+    mistakes_before = len(file.problems.errors)
+    keyword_fields = category.keyword_fields if category else ()
+    context = ReadingContext(file, keyword_fields, [], is_foreign=category is None, category=category)
     block = read_block(sections["stockade"].value, context) if "stockade" in sections else Block(on_truncated="alert")
     condition = read_detection(sections["detection"].value, context) if "detection" in sections else FALSE
     inactive = reason or "; ".join(dict.fromkeys(context.missing_here)) or _refusal(document.head, block)
     scoped = all_of([condition, block.scope])
-    if not inactive and category is not None:
+    if not inactive and category is not None and len(file.problems.errors) == mistakes_before:
         _check_emptied(scoped, block, file)
         _check_opens(scoped, category, document)
     ir = RuleIR(

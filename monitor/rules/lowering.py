@@ -74,6 +74,17 @@ _FLAGS = {
     SigmaRegularExpressionFlag.MULTILINE: "m",
     SigmaRegularExpressionFlag.DOTALL: "s",
 }
+_TEXT = ("text", str)
+_NUMBER = ("a number", int | float)
+_MODIFIER_TYPES: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(
+        ("contains", "startswith", "endswith", "re", "cased", "base64", "base64offset", "wide", "utf16", "utf16le",
+         "utf16be", "windash", "cidr", "fieldref", "expand"),
+        _TEXT,
+    ),
+    **dict.fromkeys(("lt", "lte", "gt", "gte"), _NUMBER),
+    "exists": ("true or false", bool),
+}  # fmt: skip
 _TIME_MODIFIERS = frozenset({"minute", "hour", "day", "week", "month", "year"})
 
 
@@ -87,8 +98,7 @@ def lower_item(key: str, values: list[Plain], keyword_fields: tuple[str, ...]) -
     field = get_field(name) if name else None
     if _TIME_MODIFIERS.intersection(modifiers):
         raise UnavailableError("rules see no wall clock, so no field has minute, hour, day, week, month or year")
-    if "re" in modifiers:
-        _check_regexes(values)
+    _check_types(modifiers, values)
     item = _build_item(key, values)
     lower = _lower_keyword(keyword_fields) if field is None else _lower_value(field)
     nodes = [lower(value) for value in item.value]
@@ -103,30 +113,32 @@ def check_modifiers(modifiers: list[str]) -> None:
             raise ItemError(f"unknown modifier {modifier!r}{suggest(modifier, modifier_mapping)}")
 
 
-def _check_regexes(values: list[Plain]) -> None:
-    for value in values:
-        if not isinstance(value, str):
-            raise ItemError("a regular expression must be text; quote it")
-        try:
-            compile_regex(value)
-        except RegexError as error:
-            raise ItemError(f"RE2 refuses this regular expression: {error}") from error
+def _check_types(modifiers: list[str], values: list[Plain]) -> None:
+    """What pySigma would say in terms of its own classes."""
+    for modifier in modifiers:
+        wanted, types = _MODIFIER_TYPES.get(modifier, ("", object))
+        for value in values:
+            if not isinstance(value, types) or (wanted == "a number" and isinstance(value, bool)):
+                hint = "; quote the value" if wanted == "text" else ""
+                raise ItemError(f"{modifier} takes {wanted}{hint}")
+            if modifier == "re":
+                _check_regex(str(value))
+
+
+def _check_regex(pattern: str) -> None:
+    try:
+        compile_regex(pattern)
+    except RegexError as error:
+        raise ItemError(f"RE2 refuses this regular expression: {error}") from error
 
 
 def _build_item(key: str, values: list[Plain]) -> SigmaDetectionItem:
     try:
         return SigmaDetectionItem.from_mapping(key, values)
     except sigma.exceptions.SigmaError as error:
-        raise ItemError(_describe(error)) from error
+        raise ItemError(str(error)) from error
     except Exception as error:  # pySigma lets type errors of bad values escape
         raise ItemError(f"pySigma cannot read this: {type(error).__name__}: {error}") from error
-
-
-def _describe(error: sigma.exceptions.SigmaError) -> str:
-    text = str(error).split(" in ", 1)[0] if error.source else str(error)
-    if "incompatible to value type" in text:
-        text += "; quote the value to make it text"
-    return text
 
 
 def _lower_value(field: Field) -> Callable[[Any], AnyNode]:

@@ -52,7 +52,7 @@ def _read_file(file: RuleFile, problems: Problems) -> list[_Draft]:
         before = len(problems.errors)
         draft = read_document(node, yaml_file, number)
         if draft is not None:
-            if len(problems.errors) == before:
+            if isinstance(draft, RuleDraft) and len(problems.errors) == before:
                 _ask_pysigma(draft, problems)
             drafts.append(draft)
     return drafts
@@ -90,7 +90,12 @@ def _read_correlations(
         rules={key: draft.ir for draft in rules for key in (draft.rule.id, draft.rule.name)},
         correlations={key: draft.rule for draft in drafts for key in (draft.rule.id, draft.rule.name)},
     )
-    read = [found for draft in drafts if (found := read_correlation(draft, known)) is not None]
+    read = []
+    for draft in drafts:
+        found = read_correlation(draft, known)
+        if found is not None:
+            _ask_pysigma(draft, problems)
+            read.append(found)
     return _ordered(read, problems)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+from monitor.rules.categories import Category
 from monitor.rules.ir import FALSE, AnyNode
 from monitor.rules.items import ItemError, UnavailableError, get_field
 from monitor.rules.trees import all_of, any_of
@@ -25,6 +26,8 @@ class ReadingContext(Struct):
     """Reasons why the rule cannot be active, in the order found."""
     is_foreign: bool = False
     """The rule is of another system: its field names are not ours to judge."""
+    category: Category | None = None
+    """What the rule is about; None: events of any class."""
 
 
 def read_selection(node: yaml.Node, context: ReadingContext, what: str) -> AnyNode:
@@ -67,13 +70,19 @@ def _is_key(key: str, key_node: yaml.Node, context: ReadingContext) -> bool:
     try:
         _check_modifiers(modifiers)
         if not context.is_foreign and name:
-            get_field(name)
+            _check_has_field(context.category, name)
     except UnavailableError:
         return True  # said when the value is read
     except ItemError as error:
         context.file.error(key_node, str(error), offset=key.find("|") + 1 if "modifier" in str(error) else 0)
         return False
     return True
+
+
+def _check_has_field(category: Category | None, name: str) -> None:
+    events = get_field(name).events
+    if category is not None and events is not None and category.event.__name__ not in events:
+        raise ItemError(f"{name} is no field of {category.name} events")
 
 
 _BAD: Any = object()
