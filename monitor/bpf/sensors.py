@@ -126,7 +126,7 @@ class Sensors:
         return True
 
     def attach_life(self) -> None:
-        """Attach what fills the tables: processes and cgroups. Before the start-up walk, so that nothing falls between."""
+        """Attach what fills the tables, processes and cgroups: before the start-up walk, so that nothing is missed."""
         for program in (*PROCESS_PROGRAMS, *CGROUP_PROGRAMS):
             self.object.attach(program)
 
@@ -163,7 +163,7 @@ class Sensors:
         ]
 
     def mark_own_process(self) -> None:
-        """From now on, this process and its future children and threads are the service's own: counted, not streamed."""
+        """Make this process and its future children and threads the service's own: counted, not streamed."""
         pidfd = os.pidfd_open(os.getpid())
         try:
             self.object.map_update("own_tasks", struct.pack("<i", pidfd), struct.pack("<I", 1))
@@ -225,6 +225,11 @@ class Sensors:
     def _read_per_cpu(self, name: str, index: int) -> tuple[int, ...]:
         value = self.object.map_lookup(name, struct.pack("<I", index))
         return tuple(memoryview(value).cast("Q")) if value else ()
+
+    def detach(self) -> None:
+        """Detach all programs; rings and counters can still be read."""
+        for program in self.object.attached:
+            self.object.detach(program)
 
     def close(self) -> None:
         """Detach all, unmap, free."""

@@ -241,6 +241,7 @@ class Service:
             return
         self._is_stopped = True
         self.reader.stop()
+        self.sensors.detach()  # first: on a busy host the rings never run dry
         while self.reader.drain():
             pass
         self.collect_losses(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
