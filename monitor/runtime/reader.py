@@ -9,6 +9,7 @@ bulk ring, then the urgent one again: no file flood delays an exec.
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from monitor.bpf.ring import RecordHandler, Ring
@@ -18,7 +19,9 @@ NAP_S: Final = 0.002
 URGENT_RECORDS_AT_ONCE: Final = 256
 BULK_RECORDS_AT_ONCE: Final = 64
 TURN_RECORDS_MAX: Final = 2_048
-"""After so many records the loop gets a turn for its sockets."""
+"""After so many records the loop gets a turn for its sockets,"""
+TURN_S: Final = 0.01
+"""or after so long: what was published reaches no subscriber before that."""
 _RATE_WEIGHT: Final = 0.3
 
 
@@ -34,6 +37,7 @@ class RingReader:
         self._nap: asyncio.TimerHandle | None = None
         self._rate_per_s = 0.0
         self._last_look = 0.0
+        self._has_more = False
         self.records = 0
 
     def start(self) -> None:
@@ -58,11 +62,12 @@ class RingReader:
         """Read what is there now, urgent first, up to one turn; answer how many records."""
         urgent, bulk, handle = self._urgent, self._bulk, self._handle
         total = 0
-        while total < TURN_RECORDS_MAX:
+        end = monotonic() + TURN_S
+        self._has_more = True
+        while self._has_more and total < TURN_RECORDS_MAX and monotonic() < end:
             count = urgent.drain(handle, URGENT_RECORDS_AT_ONCE)
             count += bulk.drain(handle, BULK_RECORDS_AT_ONCE)
-            if not count:
-                break
+            self._has_more = count > 0
             total += count
         self.records += total
         return total
@@ -92,7 +97,7 @@ class RingReader:
             if not was_napping:
                 self._set_sleeps(False)
                 self._unlisten()
-            pause = 0.0 if count >= TURN_RECORDS_MAX else NAP_S
+            pause = 0.0 if self._has_more else NAP_S
             self._nap = self._loop.call_later(pause, self._look)
         elif was_napping:
             self._listen()
