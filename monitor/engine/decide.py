@@ -64,7 +64,7 @@ class Decider:
         self.policy = policy
         self.mode = mode
         self.boot_id = boot_id
-        self._cooldowns: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self._cooldowns: OrderedDict[tuple[int, str, bool], int] = OrderedDict()
         self.evicted = 0
         self.weakened = 0
 
@@ -97,9 +97,10 @@ class Decider:
             matching = self._find_matching(entry, situation, subject)
             if not matching:
                 continue
-            if entry.action == "alert" or self._is_cooling(number, entry, subject.risk, situation.now_ns):
+            if entry.action == "alert":
                 return None
-            return self._build_policy_verdict(entry, situation, subject, matching, facts)
+            verdict = self._build_policy_verdict(entry, situation, subject, matching, facts)
+            return None if self._is_cooling(number, entry, verdict, situation.now_ns) else verdict
         return None
 
     def _find_matching(self, entry: ResponseEntry, situation: Situation, subject: SubjectRisk) -> tuple[Detection, ...]:
@@ -139,10 +140,11 @@ class Decider:
             may_act=may_act,
         )
 
-    def _is_cooling(self, number: int, entry: ResponseEntry, risk: Risk, now_ns: int) -> bool:
+    def _is_cooling(self, number: int, entry: ResponseEntry, verdict: Verdict, now_ns: int) -> bool:
+        """Whether the same was decided a moment ago. What was only said does not silence what would be done."""
         if not entry.cooldown_s:
             return False
-        key = (number, risk.subject_id)
+        key = (number, verdict.subject_id, verdict.mode == ENFORCE and not verdict.weakened_by)
         until_ns = self._cooldowns.get(key)
         if until_ns is not None and now_ns < until_ns:
             return True

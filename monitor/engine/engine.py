@@ -20,7 +20,7 @@ from monitor.engine.enrich import Enricher
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.engine.images import EMPTY_IMAGE
 from monitor.engine.losses import LossLedger
-from monitor.engine.parked import Parked
+from monitor.engine.parked import SLACK_NS, Parked
 from monitor.engine.processes import ProcessTable, Row
 from monitor.engine.score import Scores
 from monitor.engine.suppress import Suppressor
@@ -235,7 +235,7 @@ class Engine:
         self._judge(self._enricher.exit(event), effects)
 
     def _on_open(self, event: FileOpen, effects: list[Effect]) -> None:
-        context = self._enricher.open(event, is_last_call=event.ktime_ns + 1 <= self._urgent_ns)
+        context = self._enricher.open(event, is_last_call=event.ktime_ns + SLACK_NS <= self._urgent_ns)
         if context is not None:
             self._judge(context, effects)
         elif (hurried := self._parked.add(event)) is not None:

@@ -82,6 +82,7 @@ class Enricher:
             row is None
             or (event.exec_id > row.exec_id and row.is_exec_id_known)
             or (row.is_placeholder and not row.exited_ktime_ns)
+            or event.cgroup_id != row.cgroup_id  # it was moved, and that may make a container of its cgroup
             or self._containers.find_cgroup(event.cgroup_id) is None
         ):
             return None
@@ -89,6 +90,7 @@ class Enricher:
             row = self._processes.get_or_add(
                 event.tgid, event.start_boottime_ns, event.exec_id, event.cgroup_id, event.ktime_ns
             )
+        row.cgroup_id = event.cgroup_id  # should its move have been lost
         image = row.image if event.exec_id == row.exec_id else image_at(row, event.exec_id)
         container = self._find_container(row, event.cgroup_id)
         return Context(event, row, image, row.parent_image, container, self._is_setup(row, event, container))

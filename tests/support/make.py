@@ -87,7 +87,7 @@ def exec(executable: str = "/usr/bin/id", **facts: Any) -> ProcessExec:
         "cap_permitted": 0,
         "namespaces": Namespaces(mnt=HOST_MOUNTS, pid=4_026_531_836),
         "namespace_tgid": facts.get("tgid", _TASK["tgid"]),
-        "inode": sum(executable.encode()) + 1,
+        "inode": sum(map(ord, executable)) + 1,
         "device": 2_049,
         "link_count": 1,
     }

@@ -38,7 +38,9 @@ def lineage_of(context: Context) -> Lineage:
     return context.process.lineage
 
 
-def start_runc(story: make.Story, path: str, cgroup_id: int, *, caller: str = "/usr/bin/containerd-shim-runc-v2") -> make.Actor:
+def start_runc(
+    story: make.Story, path: str, cgroup_id: int, *, caller: str = "/usr/bin/containerd-shim-runc-v2"
+) -> make.Actor:
     """What runc 1.1.5 does, as traced: memfd re-exec, mkdir, attach, two forks, the entry program."""
     shim = story.run(story.actor(), caller)
     runc = story.run(shim, RUNC, "run")
