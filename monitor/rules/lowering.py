@@ -5,12 +5,13 @@ fields is decided here. Needs pySigma, so it is imported only when rules are
 read, never when they come from the cache.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import sigma.exceptions
 from sigma.conditions import ConditionAND
-from sigma.modifiers import modifier_mapping
+from sigma.modifiers import modifier_mapping, reverse_modifier_mapping
 from sigma.rule import SigmaDetectionItem
 from sigma.types import (
     CompareOperators,
@@ -136,9 +137,17 @@ def _build_item(key: str, values: list[Plain]) -> SigmaDetectionItem:
     try:
         return SigmaDetectionItem.from_mapping(key, values)
     except sigma.exceptions.SigmaError as error:
-        raise ItemError(str(error)) from error
+        raise ItemError(_describe(error)) from error
     except Exception as error:  # pySigma lets type errors of bad values escape
         raise ItemError(f"pySigma cannot read this: {type(error).__name__}: {error}") from error
+
+
+def _describe(error: sigma.exceptions.SigmaError) -> str:
+    """pySigma's words, without the names of its classes."""
+    match = re.match(r"Modifier (\w+) incompatible", str(error))
+    if match is None:
+        return str(error)
+    return f"{reverse_modifier_mapping.get(match[1], match[1])} cannot follow the modifiers before it"
 
 
 def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
@@ -147,7 +156,7 @@ def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
     def lower(value: Any) -> AnyNode:
         match value:
             case SigmaExpansion():
-                return any_of([lower(part) for part in value.values])
+                return any_of([lower(part) for part in _expanded(value)])
             case SigmaNull():
                 return Not(Exists(field.name))
             case SigmaExists():
@@ -174,6 +183,14 @@ def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
                 raise ItemError(f"values of pySigma's type {type(value).__name__} have no meaning here")
 
     return lower
+
+
+def _expanded(value: SigmaExpansion) -> list[Any]:
+    """What a modifier made of one value. Two bytes give base64offset nothing to look for, which would match all."""
+    for part in value.values:
+        if isinstance(part, SigmaString) and not any(isinstance(piece, str) for piece in part.s):
+            raise ItemError("the value is too short for this modifier: nothing is left to look for")
+    return list(value.values)
 
 
 def _parts(value: SigmaString) -> Parts:
@@ -225,7 +242,7 @@ def _lower_keyword(keyword_fields: tuple[str, ...]) -> Callable[[Any], AnyNode]:
     def lower(value: Any) -> AnyNode:
         match value:
             case SigmaExpansion():
-                return any_of([lower(part) for part in value.values])
+                return any_of([lower(part) for part in _expanded(value)])
             case SigmaString():
                 parts = _parts(value)
                 if not any(part is not None for part in parts):

@@ -1,0 +1,138 @@
+"""Rules that cannot fire here load, and say why."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.rule_texts import IDS, load_text, rule_text
+
+CORRELATION = f"""\
+title: Many
+id: {IDS[90]}
+level: high
+correlation:
+  type: event_count
+  rules: [rule_0]
+  timespan: 1m
+  condition: {{gte: 5}}
+"""
+
+
+def reason(folder: Path, *texts: str, which: int = 0) -> str:
+    return load_text(folder, *texts).rules[which].inactive_reason
+
+
+def test_a_rule_of_another_system_is_not_judged_by_its_fields(tmp_path: Path) -> None:
+    text = rule_text("sel: {Whatever|endswith: x}\ncondition: sel").replace("linux", "windows")
+
+    assert reason(tmp_path, text) == "it is for product windows"
+
+
+@pytest.mark.parametrize(
+    ("logsource", "why"),
+    [
+        ("{product: linux, service: auditd}", "it is for service auditd: logs of services are not read"),
+        ("{product: linux}", "its logsource names no category"),
+        ("{category: dns_query}", "category dns_query: no DNS sensor"),
+        ("{category: ps_script}", "category ps_script: no sensor delivers this category on Linux"),
+        ("{product: linux, category: network_connection}", "category network_connection: no network sensor yet"),
+    ],
+)
+def test_log_sources_without_a_sensor(tmp_path: Path, logsource: str, why: str) -> None:
+    text = rule_text("sel: {Image: x}\ncondition: sel")
+
+    assert reason(tmp_path, text.replace("{product: linux, category: process_creation}", logsource)) == why
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        ("DestinationIp: 10.0.0.1", "field DestinationIp: no network sensor yet"),
+        ("process.hash.sha256: abc", "field process.hash.sha256: files are not hashed when they run"),
+        ("'@timestamp|hour': 3", "field @timestamp: rules see no wall clock"),
+        ("user.id|hour: 3", "rules see no wall clock"),
+        ("IntegrityLevel: High", "field IntegrityLevel: a Windows field"),
+    ],
+)
+def test_fields_without_a_sensor(tmp_path: Path, item: str, why: str) -> None:
+    rules = load_text(tmp_path, rule_text(f"sel: {{{item}}}\ncondition: sel"))
+
+    assert rules.rules[0].inactive_reason.startswith(why)
+    assert rules.enabled == ()
+    assert rules.needed_events == frozenset()
+
+
+def test_a_tier_that_is_not_to_be_had(tmp_path: Path) -> None:
+    text = rule_text("sel: {Image: /x}\ncondition: sel", extra="stockade: {response: deny, require_tier: lsm}\n")
+
+    rules = load_text(tmp_path, text)
+
+    assert rules.rules[0].inactive_reason.startswith("it requires tier lsm")
+    assert rules.rules[0].on_truncated == "deny", "the default of deny rules"
+
+
+def test_a_correlation_of_an_inactive_rule_is_inactive(tmp_path: Path) -> None:
+    base = rule_text("sel: {DestinationIp: 10.0.0.1}\ncondition: sel")
+
+    rules = load_text(tmp_path, base, CORRELATION)
+
+    assert rules.rules[1].inactive_reason == "rule rule_0 is inactive: field DestinationIp: no network sensor yet"
+    assert rules.correlations == ()
+
+
+def test_the_base_of_a_correlation_is_silent_unless_it_generates(tmp_path: Path) -> None:
+    base = rule_text("sel: {Image: /x}\ncondition: sel")
+    silent = load_text(tmp_path, base, CORRELATION)
+    generating = load_text(tmp_path, base, CORRELATION.replace("  timespan", "  generate: true\n  timespan"))
+
+    assert [rule.generates_alert for rule in silent.rules] == [False, True]
+    assert [rule.generates_alert for rule in generating.rules] == [True, True]
+
+
+def test_facts_of_a_rule(tmp_path: Path) -> None:
+    extra = """\
+    name: known
+    status: stable
+    tags: [attack.execution, attack.t1059]
+    description: What it is.
+    falsepositives: [Some.]
+    stockade: {response: kill, mode: enforce, score: 7, on_truncated: alert}
+    """
+    rules = load_text(tmp_path, rule_text("sel: {Image: /x}\ncondition: sel", extra=extra))
+    rule = rules.rules[0]
+
+    assert (rule.name, rule.severity.label, rule.status, rule.score) == ("known", "high", "stable", 7)
+    assert (rule.response, rule.mode, rule.on_truncated) == ("kill", "enforce", "alert")
+    assert rule.tags == ("attack.execution", "attack.t1059")
+    assert rule.false_positives == ("Some.",)
+    assert rule.location == (str(tmp_path / "rule_0.yml"), 1, 1)
+
+
+def test_a_missing_level_and_an_unused_selection_are_warned_of(tmp_path: Path) -> None:
+    text = rule_text("sel: {Image: /x}\nother: {Image: /y}\ncondition: sel").replace("level: high\n", "")
+
+    rules = load_text(tmp_path, text)
+
+    assert [warning.message for warning in rules.warnings] == [
+        "the rule has no level: medium is taken",
+        "selection 'other' is not used in the condition",
+    ]
+    assert rules.rules[0].score == 30
+
+
+def test_several_documents_in_a_file_have_names_of_their_own(tmp_path: Path) -> None:
+    one = rule_text("sel: {Image: /x}\ncondition: sel")
+
+    rules = load_text(tmp_path, one + "---\n" + one.replace(IDS[0], IDS[1]))
+
+    assert [rule.name for rule in rules.rules] == ["rule_0", "rule_0_2"]
+
+
+def test_files_that_are_no_rules_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "response.yml").write_text("- a list\n")
+    (tmp_path / ".hidden.yml").write_text("- a list\n")
+    (tmp_path / "notes.txt").write_text("text")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "rule.yaml").write_text(rule_text("sel: {Image: /x}\ncondition: sel"))
+
+    assert [rule.name for rule in load_text(tmp_path).rules] == ["rule"]
