@@ -11,11 +11,11 @@ say() {
 	printf '[%3d.%d s] %s\n' $((us / 1000000)) $((us / 100000 % 10)) "$*" >&2
 }
 
-# fail CODE LINE...: the last line says what to do.
+# fail CODE LINE...: what is wrong and what to do, then details.
 fail() {
-	local code=$1
-	shift
-	printf '%s: %s\n' "scripts/${0##*/}" "$@" >&2
+	local code=$1 first=$2
+	shift 2
+	printf '%s\n' "scripts/${0##*/}: $first" "$@" >&2
 	exit "$code"
 }
 
