@@ -72,7 +72,8 @@ class Correlator:
         self._by_base: dict[str, list[tuple[_Table, int]]] = {}
         self.groups_evicted = 0
         self.events_evicted = 0
-        self.disabled: set[str] = set()
+        self.disabled: dict[str, str] = {}
+        """Correlation's id -> why it is off until the next load."""
         self.replace_rules(rules)
 
     @property
@@ -85,7 +86,7 @@ class Correlator:
         known = {table.spec: table for table in self._tables}
         self._tables = []
         self._by_base = {}
-        self.disabled = set()
+        self.disabled = {}
         for correlation in rules.correlations:
             table = _Table(correlation, self._settings)
             if (earlier := known.get(table.spec)) is not None:
@@ -110,8 +111,8 @@ class Correlator:
                 try:
                     found = self._count(table, position, detection.context)
                 except Exception as error:  # a rule's getter: foreign code, as a predicate is
-                    self.disabled.add(rule.id)
-                    failures.append((rule, f"{type(error).__name__}: {error}"[:200]))
+                    self.disabled[rule.id] = f"{type(error).__name__}: {error}"[:200]
+                    failures.append((rule, self.disabled[rule.id]))
                     continue
                 if found is not None:
                     fired.append(found)

@@ -21,6 +21,7 @@ from monitor.rules.response import ResponseEntry, ResponsePolicy
 COOLDOWNS_MAX: Final = 16_384
 ENFORCE: Final = "enforce"
 AUDIT: Final = "audit"
+MODE_LABEL: Final = "stockade.mode"
 _PROCESS_ACTIONS: Final = frozenset({"deny", "kill", "quarantine"})
 """A rule's own response of this kind is about the one process; freeze and isolate are about its container."""
 _NS: Final = 1_000_000_000
@@ -134,7 +135,9 @@ class Decider:
             subject.actionable_score
         )
         return self._weaken(
-            Verdict(entry.action, self.mode, risk.subject, risk.subject_id, reason, entry.for_s),
+            Verdict(
+                entry.action, self._get_mode(situation.context), risk.subject, risk.subject_id, reason, entry.for_s
+            ),
             situation,
             facts,
             may_act=may_act,
@@ -160,8 +163,16 @@ class Decider:
     def _apply_rule(self, situation: Situation, detection: Detection, facts: GuardrailFacts) -> Verdict:
         rule = detection.rule
         subject, subject_id = self._find_subject(situation, rule.response)
-        verdict = Verdict(rule.response, rule.mode or self.mode, subject, subject_id, f"rule {rule.name} asks for it")
+        mode = rule.mode or self._get_mode(situation.context)
+        verdict = Verdict(rule.response, mode, subject, subject_id, f"rule {rule.name} asks for it")
         return self._weaken(verdict, situation, facts, may_act=is_actionable(detection))
+
+    def _get_mode(self, context: Context) -> str:
+        """The service's mode; a container's label may make it stricter and never weaker."""
+        container = context.container
+        if self.mode != ENFORCE and container is not None and (MODE_LABEL, ENFORCE) in container.labels:
+            return ENFORCE
+        return self.mode
 
     def _find_subject(self, situation: Situation, action: str) -> tuple[str, str]:
         container = situation.context.container

@@ -9,6 +9,8 @@ lead to, and the counters.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from monitor.config.settings import EngineSettings
 from monitor.engine.alerts import AlertWriter
 from monitor.engine.builtin_rules import CONTAINER_LEFT, EVENTS_LOST, SERVICE_FAILURE
@@ -212,7 +214,7 @@ class Engine:
     @property
     def disabled_rules(self) -> dict[str, str]:
         """Rules that raised since the last load: id -> why."""
-        return dict(self._detector.disabled)
+        return self._detector.disabled | self._correlator.disabled
 
     # --- tasks --------------------------------------------------------------------------------
 
@@ -308,6 +310,8 @@ class Engine:
             self._alerts.write_notice(Detection(EVENTS_LOST, context, reason), effects)
 
     def _on_service_failure(self, event: ServiceFailure, effects: list[Effect]) -> None:
+        if not event.ktime_ns:  # whoever failed had no clock at hand
+            event = replace(event, ktime_ns=self._now_ns)
         context = Context(event, _NOBODY, EMPTY_IMAGE, None, None)
         detection = Detection(SERVICE_FAILURE, context, f"{event.part}: {event.text}")
         self._alerts.write_notice(detection, effects, about=event.part)

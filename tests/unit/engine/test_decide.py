@@ -8,7 +8,7 @@ from monitor.engine.engine import Engine
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.model.alert import Verdict
 from monitor.model.effects import Effect, Respond
-from monitor.model.events import FileOpen, ProcessExec, ProcessExecFailed
+from monitor.model.events import ContainerResolved, FileOpen, ProcessExec, ProcessExecFailed
 from monitor.model.ids import ProcessKey, Tgid
 from monitor.model.rule import Severity
 from tests.support import make
@@ -160,6 +160,17 @@ def test_a_rules_own_response_is_about_the_process_and_its_mode_wins() -> None:
 
     effects = make_engine("", mode="enforce", response="kill", rule_mode="audit").handle(make.exec("/bad"))
     assert responses(effects) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "label", "responds"),
+    [("audit", "enforce", True), ("enforce", "audit", True), ("audit", "audit", False), ("audit", "yes", False)],
+)
+def test_a_containers_label_only_makes_the_mode_stricter(service: str, label: str, responds: bool) -> None:
+    engine = make_engine(FREEZE, mode=service)
+    engine.handle(ContainerResolved(1, A, "web", "nginx", (("stockade.mode", label),)))
+
+    assert bool(responses(engine.handle(in_container()))) is responds
 
 
 def test_freezing_by_a_rule_is_about_the_container() -> None:

@@ -245,6 +245,12 @@ def test_a_failed_part_is_told_once_a_minute(engine: Engine) -> None:
     ]
 
 
+def test_a_failure_without_a_time_happens_now(engine: Engine) -> None:
+    engine.handle(make.tick(500 * make.SECOND))
+    (alert,) = make.alerts(engine.handle(ServiceFailure(0, "stream", "socket gone")))
+    assert alert.ktime_ns == 500 * make.SECOND
+
+
 def test_a_reload_keeps_tables_and_scores(engine: Engine) -> None:
     engine.handle(make.file_open("/etc/shadow", cgroup_id=50))
     before = [(risk.subject_id, risk.score) for risk in engine.subjects(5)]
