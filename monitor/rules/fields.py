@@ -382,6 +382,12 @@ def _parent_fields() -> Iterator[Field]:
         lambda c: () if c.parent_image is None else c.parent_image.exec.args,
         "arguments of the parent",
     )
+    yield _text(
+        "process.parent.script",
+        "",
+        _parent_text("exec.script"),
+        "of a parent that is a script: its name as given to execve",
+    )
     yield _number(
         "process.parent.pid",
         "ParentProcessId",

@@ -302,7 +302,7 @@ def _build_parent(values: Values, program: ProcessExec) -> ProcessExec | None:
         tid=Tid(program.parent_tgid),
         start_boottime_ns=program.parent_start_boottime_ns,
         parent_tgid=Tgid(1),
-        script="",
+        script=values.get("process.parent.script", ""),
         **{attribute: None if attribute == "is_upper_layer" else False for _, attribute, _ in EXEC_FLAGS},
     )
 
