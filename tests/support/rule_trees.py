@@ -1,0 +1,228 @@
+"""Random predicate trees and contexts that meet: small vocabularies, so that tests are often true."""
+
+import fnmatch
+import re
+from typing import Any
+
+from hypothesis import strategies as st
+
+from monitor.model.process import Context
+from monitor.rules.fields import FieldKind, find_field
+from monitor.rules.ir import And, AnyNode, Exists, FieldRef, Flag, Glob, Not, Number, Or, Regex, Text
+from tests.support.rule_texts import event
+
+PATHS = [
+    "/etc/shadow",
+    "/etc/Shadow",
+    "/etc/cron.d/x",
+    "/etc/cron.daily",
+    "/x",
+    "/a/b.sh",
+    "/tmp/Ärger.SH",
+    "/",
+    "/tmp/.x/kK",
+]
+PROGRAMS = ["/bin/sh", "/usr/bin/Bash", "/usr/bin/cat", "/tmp/x", "sh", "", "/tmp/.hidden/y"]
+PIECES = [
+    "/etc/",
+    "/etc/cron",
+    "/shadow",
+    "shadow",
+    "sh",
+    "/sh",
+    ".sh",
+    "/bash",
+    "x",
+    "/",
+    "/tmp",
+    "a",
+    "/etc/shadow",
+    "Ä",
+    "/x",
+]
+ACCESS = ["read", "write", "create"]
+
+_texts = st.sampled_from(PIECES + PATHS + [program for program in PROGRAMS if program])
+_matches = st.sampled_from(["exact", "prefix", "suffix", "contains"])
+_patterns = st.sampled_from(
+    [
+        "^/etc/",
+        "^/etc/(shadow|x)",
+        "^/tmp/\\.x",
+        "sh$",
+        "^/etc/c?ron",
+        "cat",
+        "^/etc|^/tmp",
+        "",
+        "^/e{0,2}tc",
+        "\\A/etc/sh*",
+    ]
+)
+
+
+def _fold(field: str, text: str, *, cased: bool) -> str:
+    found = find_field(field)
+    assert found is not None
+    return text if cased else found.fold(text)
+
+
+@st.composite
+def _text_nodes(draw: st.DrawFn, fields: list[str]) -> AnyNode:
+    field, cased = draw(st.sampled_from(fields)), draw(st.booleans())
+    values = draw(st.lists(_texts, min_size=1, max_size=3))
+    return Text(field, draw(_matches), tuple(_fold(field, value, cased=cased) for value in values), cased)
+
+
+@st.composite
+def _glob_nodes(draw: st.DrawFn, fields: list[str]) -> AnyNode:
+    field, cased = draw(st.sampled_from(fields)), draw(st.booleans())
+    pieces: list[Any] = draw(st.lists(st.one_of(_texts, st.none(), st.just(1)), min_size=2, max_size=4))
+    return Glob(field, tuple(_fold(field, p, cased=cased) if isinstance(p, str) else p for p in pieces), cased)
+
+
+def leaves(fields: list[str], others: list[AnyNode]) -> st.SearchStrategy[AnyNode]:
+    """Tests of text fields, and some given ones."""
+    return st.one_of(
+        _text_nodes(fields),
+        _glob_nodes(fields),
+        st.builds(Regex, st.sampled_from(fields), _patterns, st.sampled_from(["", "i"])),
+        st.builds(Exists, st.sampled_from(fields)),
+        st.builds(FieldRef, st.sampled_from(fields), st.sampled_from(fields), _matches),
+        st.sampled_from(others),
+    )
+
+
+def trees(fields: list[str], others: list[AnyNode]) -> st.SearchStrategy[AnyNode]:
+    """Trees over these tests."""
+    return st.recursive(
+        leaves(fields, others),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4).map(lambda nodes: And(tuple(nodes))),
+            st.lists(inner, max_size=4).map(lambda nodes: Or(tuple(nodes))),
+            inner.map(Not),
+        ),
+        max_leaves=8,
+    )
+
+
+FILE_TREES = trees(
+    ["file.path", "file.name", "file.directory", "file.extension", "process.executable", "container.name"],
+    [
+        Exists("container.id"),
+        Not(Exists("container.id")),
+        Text("file.access", "exact", ("read",)),
+        Text("file.access", "exact", ("write", "create")),
+        Flag("file.created", True),
+        Flag("container.runtime_init", False),
+        Flag("container.pending", False),
+        Text("container.runtime", "exact", ("docker",)),
+    ],
+)
+PROCESS_TREES = trees(
+    [
+        "process.executable",
+        "process.name",
+        "process.command_line",
+        "process.script",
+        "process.parent.name",
+        "container.name",
+    ],
+    [
+        Exists("container.id"),
+        Text("process.args", "exact", ("sh", "x")),
+        Text("process.args", "contains", ("a",)),
+        Number("user.id", "gte", 1),
+        Number("user.id", "neq", 0),
+        Flag("process.flags.memfd", False),
+        Flag("container.runtime_init", False),
+        Flag("container.pending", True),
+        Not(Exists("process.script_name")),
+    ],
+)
+
+
+@st.composite
+def contexts(draw: st.DrawFn, *, is_open: bool) -> Context:
+    """An exec or an open."""
+    values: dict[str, object] = {
+        "process__executable": draw(st.sampled_from(PROGRAMS)),
+        "process__args": draw(st.lists(st.sampled_from(["sh", "x", "cat", "/etc/shadow", "A"]), max_size=3)),
+        "process__script": draw(st.sampled_from(["", "", "/a/b.sh", "x"])),
+        "user__id": draw(st.sampled_from([0, 1])),
+    }
+    if draw(st.booleans()):
+        values["process__parent__executable"] = draw(st.sampled_from(PROGRAMS[:4]))
+    if draw(st.booleans()):
+        values["container__id"] = "ab"
+        if draw(st.booleans()):
+            values["container__name"] = draw(st.sampled_from(["x", "sh"]))
+    if is_open:
+        values["file__path"] = draw(st.one_of(st.sampled_from(PATHS), _texts.map(lambda text: "/" + text)))
+        values["file__access"] = draw(st.lists(st.sampled_from(ACCESS), min_size=1, max_size=3, unique=True))
+        if draw(st.integers(0, 3)) == 0:
+            values["error__code"] = "ENOENT"
+    return event(**values)
+
+
+def walk(node: AnyNode, context: Context) -> bool:
+    """What a tree means, the plain way."""
+    match node:
+        case And(nodes):
+            return all(walk(part, context) for part in nodes)
+        case Or(nodes):
+            return any(walk(part, context) for part in nodes)
+        case Not(inner):
+            return not walk(inner, context)
+    texts = _values(node.field, context)
+    match node:
+        case Exists():
+            return texts is not None
+        case Flag(value=wanted):
+            return texts == [str(wanted)]
+        case Number(operator=operator, value=bound):
+            return texts is not None and _compare(operator, int(texts[0]), bound)
+        case Text(match=match, values=values, cased=cased):
+            return any(
+                _test(match, _fold(node.field, text, cased=cased), value) for text in texts or [] for value in values
+            )
+        case Glob(parts=parts, cased=cased):
+            pattern = "".join(re.escape(part) if isinstance(part, str) else "." if part else ".*" for part in parts)
+            return any(re.fullmatch(pattern, _fold(node.field, text, cased=cased), re.DOTALL) for text in texts or [])
+        case Regex(pattern=pattern, flags=flags):
+            return any(re.search(pattern, text, re.IGNORECASE if flags else 0) for text in texts or [])
+        case FieldRef(other=other, match=match):
+            others = [_fold(node.field, text, cased=False) for text in _values(other, context) or []]
+            return any(
+                _test(match, _fold(node.field, text, cased=False), value) for text in texts or [] for value in others
+            )
+    raise AssertionError(node)
+
+
+def _values(name: str, context: Context) -> list[str] | None:
+    field = find_field(name)
+    assert field is not None
+    value = field.get(context)
+    if value is None:
+        return None
+    return list(value) if field.kind is FieldKind.TEXTS and isinstance(value, tuple) else [str(value)]
+
+
+def _test(match: str, text: str, value: str) -> bool:
+    glob = {"exact": "{}", "prefix": "{}*", "suffix": "*{}", "contains": "*{}*"}[match].format(glob_escaped(value))
+    return fnmatch.fnmatchcase(text, glob)
+
+
+def glob_escaped(text: str) -> str:
+    """The text as a glob that means itself."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
+
+
+def _compare(operator: str, number: int, bound: float) -> bool:
+    return {
+        "eq": number == bound,
+        "neq": number != bound,
+        "lt": number < bound,
+        "lte": number <= bound,
+        "gt": number > bound,
+        "gte": number >= bound,
+    }[operator]
