@@ -19,6 +19,9 @@ class ServiceManager:
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
+        if self._notifier and self._notifier.socket:
+            # A manager that does not read must not stop us: what its queue has no room for is not sent.
+            self._notifier.socket.setblocking(False)
         self.watchdog_interval_s = _find_watchdog_interval_s()
         """How often :meth:`keep_alive` is due, half of what the manager allows; None when it does not watch us."""
 
@@ -44,8 +47,9 @@ class ServiceManager:
         self._send("STOPPING=1")
 
     def keep_alive(self) -> None:
-        """Reset the watchdog."""
-        self._send("WATCHDOG=1")
+        """Reset the watchdog; nothing where the manager does not watch us."""
+        if self.watchdog_interval_s is not None:
+            self._send("WATCHDOG=1")
 
     def _send(self, *assignments: str) -> None:
         if self._notifier:

@@ -20,7 +20,9 @@ def manager_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield listener
 
 
-def test_each_word(manager_socket: socket.socket) -> None:
+def test_each_word(manager_socket: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
     manager = ServiceManager()
     said = []
     words: list[Callable[[], None]] = [
@@ -55,6 +57,25 @@ def test_a_manager_that_is_gone_does_not_stop_us(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
 
     ServiceManager().keep_alive()
+
+
+def test_a_manager_that_does_not_read_does_not_stop_us(manager_socket: socket.socket) -> None:
+    manager = ServiceManager()
+
+    for _ in range(2_000):  # its queue holds a few hundred at most
+        manager.report_status("x" * 150)
+
+    assert manager_socket.recv(4096)
+
+
+def test_who_is_not_watched_says_nothing(manager_socket: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    manager_socket.setblocking(False)
+
+    ServiceManager().keep_alive()
+
+    with pytest.raises(BlockingIOError):
+        manager_socket.recv(4096)
 
 
 @pytest.mark.parametrize(
