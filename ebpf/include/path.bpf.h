@@ -53,6 +53,15 @@ static __always_inline bool path_prepend(struct slot *slot, const unsigned char 
 	return true;
 }
 
+/* The root of a mount that is mounted nowhere (an unmounted clone, open_tree): then the names that the file system
+ * itself has above it are the best there are. A file opened through its own mount would have no name at all. */
+static __always_inline bool path_hangs_in_the_air(struct slot *slot)
+{
+	if (slot->path_flags & FILE_DETACHED_MOUNT)
+		return true;
+	return slot->path_flags & FILE_FOREIGN_NAMESPACE && slot->cursor == PATH_BYTES_MAX;
+}
+
 static long path_step(u32 index, struct path_walk *walk)
 {
 	struct dentry *dentry = walk->dentry, *parent;
@@ -61,19 +70,22 @@ static long path_step(u32 index, struct path_walk *walk)
 
 	if (dentry == walk->mount_root) {
 		above = BPF_CORE_READ(mount, mnt_parent);
-		if (above == mount || !above)
+		if (above != mount && above) {
+			walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			walk->mount_root = BPF_CORE_READ(above, mnt.mnt_root);
+			walk->mount = above;
+			return 0;
+		}
+		if (!path_hangs_in_the_air(walk->slot))
 			return 1;
-		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-		walk->mount_root = BPF_CORE_READ(above, mnt.mnt_root);
-		walk->mount = above;
-		return 0;
 	}
 	parent = BPF_CORE_READ(dentry, d_parent);
 	name.name = BPF_CORE_READ(dentry, d_name.name);
 	name.len = BPF_CORE_READ(dentry, d_name.len);
 	if (parent == dentry) {
-		/* A root that is no mount's: an anonymous file (memfd, pipe) or a tree cut loose. */
-		path_prepend(walk->slot, name.name, name.len);
+		/* A root that is no mount's: an anonymous file (memfd, pipe), a tree cut loose, a whole file system. */
+		if (name.len > 1)
+			path_prepend(walk->slot, name.name, name.len);
 		return 1;
 	}
 	if (!path_prepend(walk->slot, name.name, name.len))

@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from monitor.bpf.libbpf import LibbpfError
 from monitor.bpf.open_policy import OpenPolicy, OpenPolicyError, read_seed
 from monitor.bpf.sensors import SensorPlan, Sensors
 from monitor.config.settings import Observe, Settings
 from monitor.engine.engine import Engine
+from monitor.engine.guardrails import GuardrailFacts
 from monitor.host.cgroups import TagHierarchy, walk_cgroups
 from monitor.host.proc import snapshot_processes
+from monitor.host.protected_files import find_protected_files, find_runtime_files
 from monitor.model.events import ServiceFailure, Tick
-from monitor.model.ids import CgroupId
+from monitor.model.ids import CgroupId, ProcessKey
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.errors import KernelSupportError
@@ -99,6 +101,9 @@ class Service:
             self.pipeline.feed_record,
             lambda sleeps: parts.sensors.set_reader_sleeps(sleeps=sleeps),
         )
+        self._guardrail_facts = GuardrailFacts(
+            protected_files=find_protected_files(), runtime_files=find_runtime_files()
+        )
         self._open_policy = OpenPolicy(read_seed(parts.sensors.object))
         self._observes: dict[int, Observe] = {}
         self._next_token = 1
@@ -117,6 +122,7 @@ class Service:
         Raises:
             KernelSupportError: the kernel refuses a sensor, or the canary does not come through.
         """
+        self.engine.replace_facts(self._guardrail_facts)
         self.apply_open_policy()
         try:
             self.sensors.attach_life()
@@ -127,7 +133,7 @@ class Service:
         self.reader.start()
         self_test_s = await self.canary.run()
         self.pipeline.ports.sinks = self.parts.sinks
-        self.sensors.mark_own_process()
+        self._know_ourselves()
         stats = self.engine.stats()
         return Readiness(self_test_s, int(stats.get("processes", 0)), len(self.engine.containers()))
 
@@ -137,6 +143,13 @@ class Service:
             self.pipeline.feed_event(cgroup)
         for process in snapshot_processes(self.sensors.read_tasks()):
             self.pipeline.feed_event(process)
+
+    def _know_ourselves(self) -> None:
+        """From here on, what we do ourselves is counted and not streamed, and the guardrails know us."""
+        self.sensors.mark_own_process()
+        own = [task for task in self.sensors.read_tasks() if task.tgid == os.getpid()]
+        keys = frozenset(ProcessKey(task.tgid, task.start_boottime_ns) for task in own)
+        self.engine.replace_facts(structs.replace(self._guardrail_facts, service_keys=keys))
 
     # -- what the filter lets through
 

@@ -134,6 +134,19 @@ def test_a_deleted_program_is_told(watcher: Watcher, tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+def test_a_program_of_a_mount_that_is_mounted_nowhere_has_the_name_its_file_system_knows(watcher: Watcher) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    open_tree, clone, at_fdcwd = 428, 1, -100
+    descriptor = libc.syscall(open_tree, at_fdcwd, os.fsencode(os.path.realpath(TRUE)), clone)
+    assert descriptor >= 0
+
+    event = the_exec(watcher, run(TRUE, executable=f"/proc/self/fd/{descriptor}", pass_fds=[descriptor]))
+
+    assert event.executable.endswith("/true")
+    assert event.is_foreign_namespace or event.is_detached_mount
+    os.close(descriptor)
+
+
 def test_a_path_through_links_is_the_real_one(watcher: Watcher, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

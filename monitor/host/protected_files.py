@@ -1,0 +1,57 @@
+"""Host programs that responses must leave alone, known by device and inode: names can be forged, these cannot.
+
+Only files that root owns and nobody else can write count. What is not installed is not looked for again.
+"""
+
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/lib/systemd",
+                  "/usr/lib/openssh", "/usr/libexec/podman", "/opt/cni/bin")  # fmt: skip
+
+LOW_LEVEL_RUNTIMES: Final = ("runc", "crun")
+PROGRAMS: Final[Mapping[str, str]] = {
+    "runc": "a container runtime",
+    "crun": "a container runtime",
+    "dockerd": "a container runtime",
+    "docker-proxy": "a container runtime",
+    "containerd": "a container runtime",
+    "containerd-shim": "a container runtime",
+    "containerd-shim-runc-v2": "a container runtime",
+    "crio": "a container runtime",
+    "conmon": "a container runtime",
+    "podman": "a container runtime",
+    "kubelet": "the kubelet",
+    "systemd": "the first process",
+    "systemd-logind": "the admin's login path",
+    "sshd": "the admin's login path",
+    "sshd-session": "the admin's login path",
+    "login": "the admin's login path",
+    "agetty": "the admin's login path",
+}
+"""File name -> what it is."""
+
+
+def find_protected_files(folders: Iterable[str] = FOLDERS) -> dict[tuple[int, int], str]:
+    """(device, inode) -> what the program is, for all that are installed here."""
+    return _find(PROGRAMS, tuple(folders))
+
+
+def find_runtime_files(folders: Iterable[str] = FOLDERS) -> frozenset[tuple[int, int]]:
+    """(device, inode) of the low-level runtimes that are installed here."""
+    return frozenset(_find({name: PROGRAMS[name] for name in LOW_LEVEL_RUNTIMES}, tuple(folders)))
+
+
+def _find(programs: Mapping[str, str], folders: tuple[str, ...]) -> dict[tuple[int, int], str]:
+    found: dict[tuple[int, int], str] = {}
+    for folder in folders:
+        for name, what in programs.items():
+            try:
+                facts = Path(folder, name).stat()
+            except OSError:
+                continue
+            if stat.S_ISREG(facts.st_mode) and facts.st_uid == 0 and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                found[facts.st_dev, facts.st_ino] = what
+    return found
