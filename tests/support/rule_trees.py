@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from monitor.model.process import Context
 from monitor.rules.fields import FieldKind, find_field
 from monitor.rules.ir import And, AnyNode, Exists, FieldRef, Flag, Glob, Not, Number, Or, Regex, Text
+from monitor.rules.items import build_text_node, join_parts
 from tests.support.rule_texts import event
 
 PATHS = [
@@ -75,9 +76,10 @@ def _text_nodes(draw: st.DrawFn, fields: list[str]) -> AnyNode:
 
 @st.composite
 def _glob_nodes(draw: st.DrawFn, fields: list[str]) -> AnyNode:
-    field, cased = draw(st.sampled_from(fields)), draw(st.booleans())
-    pieces: list[Any] = draw(st.lists(st.one_of(_texts, st.none(), st.just(1)), min_size=2, max_size=4))
-    return Glob(field, tuple(_fold(field, p, cased=cased) if isinstance(p, str) else p for p in pieces), cased)
+    field = find_field(draw(st.sampled_from(fields)))
+    assert field is not None
+    pieces: list[Any] = draw(st.lists(st.one_of(_texts, st.none(), st.just(1)), min_size=1, max_size=4))
+    return build_text_node(field, join_parts(pieces), cased=draw(st.booleans()))
 
 
 def leaves(fields: list[str], others: list[AnyNode]) -> st.SearchStrategy[AnyNode]:
