@@ -41,7 +41,7 @@ static __noinline int open_submit(struct open_site *site, struct slot *slot, str
 	event->device = device_number(BPF_CORE_READ(inode, i_sb, s_dev));
 	event->open_flags = BPF_CORE_READ(file, f_flags);
 	event->access = site->access;
-	event->file_flags = slot->path_flags | file_kind_flags(site->vfsmount, site->dentry, inode);
+	event->file_flags = slot->path_flags | file_kind_flags(site->place.vfsmount, site->place.dentry, inode);
 	event->file_mode = BPF_CORE_READ(inode, i_mode);
 	event->link_count = BPF_CORE_READ(inode, __i_nlink);
 	event->result = site->result;
@@ -67,7 +67,7 @@ static __always_inline int open_judge(struct open_site *site, bool probe)
 	slot = slot_take(EVENT_FILE_OPEN, task);
 	if (!slot)
 		return 0;
-	path_resolve(slot, site->vfsmount, site->dentry, task);
+	path_resolve(slot, site->place.vfsmount, site->place.dentry, task);
 	span.begin = slot->cursor;
 	span.length = PATH_BYTES_MAX - span.begin;
 	match = path_match(slot, &span, site->generation & 1);
@@ -108,11 +108,10 @@ static __always_inline int open_succeeded(struct syscall_exit_context *ctx, u32 
 		count(COUNTER_OPEN_VANISHED);
 		return 0;
 	}
-	site.access = open_access_of(file_mode(site.file, probe), task, call);
+	site.access = open_access_of(site.file, task, call, probe);
 	if (!(filter->head.wanted & access_interest(site.access)))
 		return 0;
-	site.vfsmount = file_vfsmount(site.file, probe);
-	site.dentry = file_dentry(site.file, probe);
+	file_place(site.file, &site.place, probe);
 	if (!open_is_suspect(&site, filter, probe) && !open_any(&filter->head, site.access, task)) {
 		OPEN_ON_TAG_HIT(&site, probe);
 		return 0;

@@ -4,10 +4,10 @@
  * mount namespace, made of pointers and numbers alone, without reading one name.
  *
  * Equal tags mean the same path of directories. Of each directory goes in: the
- * address of its dentry, the (salted) hash and length of its name and d_seq, which
- * rename, unlink and the end of a dentry's life change; of each mount its address,
- * and by the dentries above its mount point where it is mounted. So nothing needs
- * to be invalidated: what moves gets another tag.
+ * address of its dentry, the (salted) hash of its name and d_seq, which rename,
+ * unlink and the end of a dentry's life change; of each mount its address, and by
+ * the dentries above its mount point where it is mounted. So nothing needs to be
+ * invalidated: what moves gets another tag.
  */
 #ifndef STOCKADE_CHAIN_TAG_BPF_H
 #define STOCKADE_CHAIN_TAG_BPF_H
@@ -30,37 +30,36 @@ static __always_inline u64 pointer_number(const void *pointer, bool probe)
 
 static __always_inline u64 tag_mix(u64 tag, u64 value)
 {
-	tag = (tag + value) * (tag_seed[OPEN_SEED_LEVEL] | 1);
+	tag = (tag + value) * tag_seed[OPEN_SEED_LEVEL];
 	return tag ^ (tag >> 29);
 }
 
 static __always_inline u64 dentry_number(struct dentry *dentry, struct dentry_facts *facts, bool probe)
 {
-	return pointer_number(dentry, probe) * (tag_seed[OPEN_SEED_POINTER] | 1) +
-	       (facts->hash_len + ((u64)facts->sequence << 40)) * (tag_seed[OPEN_SEED_HASH] | 1);
+	return pointer_number(dentry, probe) * tag_seed[OPEN_SEED_POINTER] +
+	       (facts->hash | (u64)facts->sequence << 32) * tag_seed[OPEN_SEED_HASH];
 }
 
 struct chain {
 	struct dentry *dentry;
-	struct dentry *root; /* of the mount that we are in */
-	struct mount *mount;
+	struct mount *mount; /* that we are in */
+	struct mount_facts here;
 	u64 tag;
 };
 
 /* One level up. False: there is none; then `tag` is whole, or 0 when the chain hangs in the air. */
 static __always_inline bool chain_step(struct chain *chain, bool probe)
 {
-	struct mount *mount = chain->mount, *above;
+	struct mount *above = chain->here.parent;
 	struct dentry_facts facts;
 
-	if (chain->dentry == chain->root) {
-		chain->tag = tag_mix(chain->tag, pointer_number(mount, probe));
-		above = probe ? BPF_CORE_READ(mount, mnt_parent) : mount->mnt_parent;
-		if (above == mount)
+	if (chain->dentry == chain->here.root) {
+		chain->tag = tag_mix(chain->tag, pointer_number(chain->mount, probe));
+		if (above == chain->mount)
 			return false;
-		chain->dentry = probe ? BPF_CORE_READ(mount, mnt_mountpoint) : mount->mnt_mountpoint;
-		chain->root = probe ? BPF_CORE_READ(above, mnt.mnt_root) : above->mnt.mnt_root;
+		chain->dentry = chain->here.mountpoint;
 		chain->mount = above;
+		mount_fetch(above, &chain->here, probe);
 		return true;
 	}
 	dentry_fetch(chain->dentry, &facts, probe);
@@ -73,21 +72,13 @@ static __always_inline bool chain_step(struct chain *chain, bool probe)
 	return true;
 }
 
-/* The tag of what is above `dentry`, which is no root; 0: too deep, or not of any tree of mounts. */
-static __always_inline u64 chain_tag(struct vfsmount *vfsmount, struct dentry *parent, struct dentry *root, u64 start,
-				     bool probe)
+/* The tag of what is above a file, of which `chain` holds its directory, mount and start; 0: too deep, or not of any
+ * tree of mounts. */
+static __always_inline u64 chain_tag(struct chain *chain, bool probe)
 {
-	void *mount = mount_of(vfsmount);
-	struct chain chain = {
-		.dentry = parent,
-		.root = root,
-		.mount = probe ? mount : cast_to(struct mount, mount),
-		.tag = start,
-	};
-
 	for (int level = 0; level < CHAIN_LEVELS_MAX; level++) {
-		if (!chain_step(&chain, probe))
-			return chain.tag ? chain.tag | 1 : 0;
+		if (!chain_step(chain, probe))
+			return chain->tag ? chain->tag | 1 : 0;
 	}
 	return 0;
 }

@@ -91,6 +91,7 @@ struct inode {
 	u16 i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	s64 i_size;
 	union {
 		const unsigned int i_nlink;
 		unsigned int __i_nlink;

@@ -39,10 +39,9 @@ static __always_inline bool bitmap_has(const u64 *bitmap, u32 bit)
  */
 static __always_inline bool name_is_suspect(const u64 *bitmap, struct name_ends ends, u32 length)
 {
-	u64 name = (ends.head + length) * (tag_seed[OPEN_SEED_NAME_HEAD] | 1) +
-		   ends.tail * (tag_seed[OPEN_SEED_NAME_TAIL] | 1);
-	u64 last_four = (ends.tail >> 32) * (tag_seed[OPEN_SEED_ENDING] | 1);
-	u64 last_two = (ends.tail >> 48) * (tag_seed[OPEN_SEED_ENDING] | 1);
+	u64 name = (ends.head + length) * tag_seed[OPEN_SEED_NAME_HEAD] + ends.tail * tag_seed[OPEN_SEED_NAME_TAIL];
+	u64 last_four = (ends.tail >> 32) * tag_seed[OPEN_SEED_ENDING];
+	u64 last_two = (ends.tail >> 48) * tag_seed[OPEN_SEED_ENDING];
 
 	return bitmap_has(bitmap, name >> 48) || bitmap_has(bitmap, last_four >> 48) ||
 	       bitmap_has(bitmap, last_two >> 48);

@@ -43,8 +43,7 @@ enum open_call {
 /* An open that succeeded, as far as the quick tests looked. */
 struct open_site {
 	struct file *file;
-	struct vfsmount *vfsmount;
-	struct dentry *dentry;
+	struct place place;
 	u64 tag; /* of its directories; 0: not to be remembered */
 	u32 generation;
 	u32 access; /* enum open_access */
@@ -55,31 +54,39 @@ struct open_site {
  * call; openat2's are in user memory, which another thread can change. */
 static __always_inline u64 requested_flags(struct task_struct *task, u32 call)
 {
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct pt_regs *regs;
 	u64 flags = 0;
 
-	switch (call) {
-	case CALL_OPEN:
-		return regs->si;
-	case CALL_CREAT:
+	if (call == CALL_CREAT)
 		return O_CREAT | O_WRONLY | O_TRUNC;
-	case CALL_OPENAT2:
-		bpf_probe_read_user(&flags, sizeof(flags), (void *)regs->dx);
-		return flags;
-	default:
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	if (call == CALL_OPEN)
+		return regs->si;
+	if (call != CALL_OPENAT2)
 		return regs->dx;
-	}
+	bpf_probe_read_user(&flags, sizeof(flags), (void *)regs->dx);
+	return flags;
+}
+
+/* Did this open, which can only read, empty the file? A file with something in it was not emptied just now: that
+ * answers most of them without a helper. */
+static __always_inline bool open_truncates(struct file *file, struct task_struct *task, u32 call, bool probe)
+{
+	if (!probe && file->f_inode->i_size)
+		return false;
+	return requested_flags(task, call) & O_TRUNC;
 }
 
 /* No access at all: O_PATH (what is then opened through it is an open of its own), or O_ACCMODE's fourth value,
  * which is for ioctl only. */
-static __always_inline u32 open_access_of(u32 mode, struct task_struct *task, u32 call)
+static __always_inline u32 open_access_of(struct file *file, struct task_struct *task, u32 call, bool probe)
 {
+	u32 mode = file_mode(file, probe);
 	u32 access = (mode & FMODE_READ ? OPEN_READ : 0) | (mode & FMODE_WRITE ? OPEN_WRITE : 0);
 
 	if (mode & FMODE_CREATED)
 		access |= OPEN_CREATED;
-	if (access == OPEN_READ && requested_flags(task, call) & O_TRUNC)
+	if (access == OPEN_READ && open_truncates(file, task, call, probe))
 		access |= OPEN_WRITE;
 	return access;
 }
@@ -123,42 +130,58 @@ static __always_inline struct name_ends name_ends_fetch(const unsigned char *nam
 	return ends;
 }
 
+/* Tag of the file's directories, for its class of opens. */
+static __always_inline u64 site_tag(struct open_site *site, struct chain *chain, bool probe)
+{
+	chain->tag = chain_tag_start(site->generation, class_of(site->access));
+	return chain_tag(chain, probe);
+}
+
 /* True: walk it and match. False: no pattern of the policy can match this open. */
 static __always_inline bool open_is_suspect(struct open_site *site, const struct open_filter *filter, bool probe)
 {
-	u32 class = class_of(site->access), interest = class_interest(class);
-	struct dentry *dentry = site->dentry;
-	struct dentry *root = mount_root(site->vfsmount, probe);
+	u32 class = class_of(site->access);
+	struct dentry *dentry = site->place.dentry;
+	struct chain chain = { .mount = mount_cast(site->place.vfsmount, probe) };
 	struct dentry_facts facts;
-	u32 length;
 
-	if (dentry == root)
+	mount_fetch(chain.mount, &chain.here, probe);
+	if (dentry == chain.here.root)
 		return true; /* its name is that of the mount point */
 	dentry_fetch(dentry, &facts, probe);
-	length = facts.hash_len >> 32;
+	chain.dentry = facts.parent;
 	if (facts.parent == dentry)
 		return true;
-	if (name_is_suspect(filter->names[class], name_ends_fetch(facts.name, length, probe), length))
+	if (name_is_suspect(filter->names[class], name_ends_fetch(facts.name, facts.length, probe), facts.length))
 		return true;
-	if (!(filter->head.prefixes & interest))
+	if (!(filter->head.prefixes & class_interest(class)))
 		return false;
-	site->tag = chain_tag(site->vfsmount, facts.parent, root, chain_tag_start(site->generation, class), probe);
+	site->tag = site_tag(site, &chain, probe);
 	return !chain_tag_known(site->tag);
+}
+
+/* The same tag once more, from the start. */
+static __always_inline u64 site_tag_again(struct open_site *site, bool probe)
+{
+	struct chain chain = { .mount = mount_cast(site->place.vfsmount, probe) };
+	struct dentry_facts facts;
+
+	mount_fetch(chain.mount, &chain.here, probe);
+	dentry_fetch(site->place.dentry, &facts, probe);
+	chain.dentry = facts.parent;
+	return site_tag(site, &chain, probe);
 }
 
 /* Its directories do not interest, and are still the ones that the tag was made of: remember them. */
 static __always_inline void open_remember(struct open_site *site, struct slot *slot, struct span *span, bool probe)
 {
 	u32 class = class_of(site->access);
-	struct dentry_facts facts;
 
 	if (!site->tag || slot->path_flags & FILE_PATH_TRUNCATED)
 		return;
 	if (directory_interest(slot, span, site->generation & 1) & class_interest(class))
 		return;
-	dentry_fetch(site->dentry, &facts, probe);
-	if (chain_tag(site->vfsmount, facts.parent, mount_root(site->vfsmount, probe),
-		      chain_tag_start(site->generation, class), probe) == site->tag)
+	if (site_tag_again(site, probe) == site->tag)
 		chain_tag_remember(site->tag);
 }
 

@@ -19,7 +19,7 @@
 #define OPEN_SEED_HASH 4
 #define OPEN_SEED_LEVEL 5
 
-/* Random for each load, made odd where used as multipliers: nobody can prepare names that collide. */
+/* Multipliers, odd and random for each load: nobody can prepare names that collide. */
 const volatile __weak u64 tag_seed[6] = { 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9,
 					  0xd6e8feb86659fd93, 0xff51afd7ed558ccd, 0xc4ceb9fe1a85ec53 };
 

@@ -6,6 +6,7 @@ the policy that is not in force and switches with one store. What a rule asks fo
 :mod:`monitor.rules.open_filter`; how the kernel reads this is ``ebpf/include/match.bpf.h``.
 """
 
+import secrets
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
@@ -15,7 +16,6 @@ from msgspec import Struct
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.wire import _layout as layout
 
-SEED_BYTES: Final = 48
 _SEED: Final = struct.Struct("<6Q")
 _FOLD: Final = bytes(byte | 0x20 for byte in range(256))
 _MASK_64: Final = (1 << 64) - 1
@@ -96,11 +96,10 @@ class OpenPolicy:
     """
 
     def __init__(self, seed: bytes) -> None:
-        # Even multipliers lose bits: the kernel side makes them odd too.
-        head, tail, ending, *_ = _SEED.unpack(seed)
-        self._head_factor: int = head | 1
-        self._tail_factor: int = tail | 1
-        self._ending_factor: int = ending | 1
+        self._head_factor: int
+        self._tail_factor: int
+        self._ending_factor: int
+        self._head_factor, self._tail_factor, self._ending_factor, *_ = _SEED.unpack(seed)
 
     # -- building
 
@@ -172,6 +171,11 @@ class OpenPolicy:
                 maps.map_update(name, _pack_key(entry, half, key_bytes), _VALUE.pack(entry.interest, entry.pattern))
         generation[0] = following
         return following
+
+
+def make_seed() -> bytes:
+    """Multipliers for one load of the sensor: random, and odd, because even ones lose bits."""
+    return _SEED.pack(*(secrets.randbits(64) | 1 for _ in range(6)))
 
 
 def read_seed(maps: OpenMaps) -> bytes:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from monitor.bpf import tracefs
 from monitor.bpf.libbpf import BpfObject, LibbpfError
+from monitor.bpf.open_policy import make_seed
 from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings, RingSettings
 from monitor.model.events import LossReport
@@ -114,7 +115,7 @@ class Sensors:
         bpf_object.set_max_entries("events_urgent", plan.rings.urgent_bytes)
         bpf_object.set_max_entries("events_bulk", plan.rings.bulk_bytes)
         if bpf_object.has_variable("tag_seed"):
-            bpf_object.set_rodata("tag_seed", os.urandom(len(bpf_object.variable_view("tag_seed"))))
+            bpf_object.set_rodata("tag_seed", make_seed())
         for program, section in bpf_object.program_names().items():
             bpf_object.set_autoload(program, enabled=self._is_wanted(program, section, file_variant))
 

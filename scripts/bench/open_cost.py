@@ -98,7 +98,7 @@ def main() -> int:
         variants += [Variant(name, sensor.attached) for name, sensor in sensors.items()]
         file = folder / "a" / "b" / "c" / "plain"
         file.parent.mkdir(parents=True)
-        file.touch()
+        file.write_text("something")
         opens = measure(lambda: loop.order(f"open {file} {options.count}"), variants, options.rounds)
         report("open+close", opens)
         calls = measure(lambda: loop.order(f"getpid - {options.count * 4}"), variants, options.rounds)

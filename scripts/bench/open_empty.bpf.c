@@ -3,7 +3,7 @@
 #define SEC(name) __attribute__((section(name), used))
 
 #define EMPTY(call)                                                                                                    \
-	SEC("tp/syscalls/sys_exit_" #call) int on_##call##_empty(__attribute__((unused)) void *context)                                        \
+	SEC("tp/syscalls/sys_exit_" #call) int on_##call##_empty(__attribute__((unused)) void *context)                \
 	{                                                                                                              \
 		return 0;                                                                                              \
 	}

@@ -20,21 +20,12 @@ u64 oracle_moved;
 u64 oracle_no_slot;
 char oracle_path[256]; /* of the last stale one */
 
-static __always_inline u64 oracle_tag_now(struct open_site *site, bool probe)
-{
-	struct dentry_facts facts;
-
-	dentry_fetch(site->dentry, &facts, probe);
-	return chain_tag(site->vfsmount, facts.parent, mount_root(site->vfsmount, probe),
-			 chain_tag_start(site->generation, class_of(site->access)), probe);
-}
-
 static __noinline int oracle_walk(struct open_site *site, struct slot *slot)
 {
 	struct span span;
 	u32 half = site->generation & 1;
 
-	path_resolve(slot, site->vfsmount, site->dentry, bpf_get_current_task_btf());
+	path_resolve(slot, site->place.vfsmount, site->place.dentry, bpf_get_current_task_btf());
 	span.begin = slot->cursor;
 	span.length = PATH_BYTES_MAX - span.begin;
 	return !!(match_of(path_lookup(slot, span, OPEN_SPACE_PATHS + half)) & class_interest(class_of(site->access)));
@@ -46,7 +37,7 @@ static __always_inline void oracle_judge(struct open_site *site, struct slot *sl
 
 	if (!oracle_walk(site, slot))
 		return;
-	if (oracle_tag_now(site, probe) != site->tag) {
+	if (site_tag_again(site, probe) != site->tag) {
 		__sync_fetch_and_add(&oracle_moved, 1);
 		return;
 	}

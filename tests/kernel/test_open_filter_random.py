@@ -102,7 +102,7 @@ def asks_for(pattern: OpenPattern, flags: int) -> bool:
 def check(scene: Scene, data: st.DataObject) -> None:
     wanted = data.draw(st.lists(patterns(scene.real_paths), min_size=1, max_size=30))
     orders = data.draw(
-        st.lists(st.tuples(st.sampled_from(scene.aliases), st.sampled_from(FLAGS)), min_size=1, max_size=60)
+        st.lists(st.tuples(st.sampled_from(scene.aliases), st.sampled_from(FLAGS)), min_size=20, max_size=60)
     )
     scene.sensor.read_all()
     scene.sensor.watch(wanted)

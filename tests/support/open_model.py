@@ -9,12 +9,11 @@ real programs.
 import struct
 from collections.abc import Iterator
 
-from monitor.bpf.open_policy import SEED_BYTES
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules.fields import fold_ascii
 from monitor.wire import _layout as layout
 
-SEED = bytes(range(7, 7 + SEED_BYTES))
+SEED = struct.pack("<6Q", *(0x9E3779B97F4A7C15 * (2 * number + 1) & (1 << 64) - 1 for number in range(6)))
 READ, WRITE = layout.OPEN_CLASS_READ, layout.OPEN_CLASS_WRITE
 _FILTER_BYTES = layout.STRUCTS["open_filter_head"].size + layout.OPEN_CLASS_COUNT * layout.OPEN_NAME_BITMAP_BYTES
 
@@ -75,7 +74,7 @@ class KernelModel:
         head = layout.STRUCTS["open_filter_head"]
         self.wanted, self.any, self.exacts, self.prefixes, self.suffixes, _ = head.unpack_from(memory)
         self._names = memory[head.size :]
-        self._factors = [word | 1 for word in struct.unpack("<6Q", SEED)]
+        self._factors = struct.unpack("<6Q", SEED)
 
     def name_is_suspect(self, name: bytes, class_: int) -> bool:
         folded = bytes(byte | 0x20 for byte in name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.bpf import tracefs
 from monitor.bpf.libbpf import BpfObject
-from monitor.bpf.open_policy import OpenPolicy, read_seed
+from monitor.bpf.open_policy import OpenPolicy, make_seed, read_seed
 from monitor.bpf.ring import Ring
 from monitor.model.events import FileOpen
 from monitor.model.interest import OpenPattern
@@ -44,7 +44,7 @@ class OpenSensor:
         }
         for program in self.object.program_names():
             self.object.set_autoload(program, enabled=program in self._events)
-        self.object.set_rodata("tag_seed", os.urandom(len(self.object.variable_view("tag_seed"))))
+        self.object.set_rodata("tag_seed", make_seed())
         for name in ("limit_per_s", "limit_burst"):
             self.object.set_rodata(name, struct.pack("<2Q", limit_per_s, limit_per_s))
         self.object.load()
