@@ -1,31 +1,47 @@
 """Whatever a rule matches, the kernel's open filter lets through."""
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.model.events import FileOpen
 from monitor.model.interest import PatternKind
-from monitor.model.process import Context
 from monitor.rules.categories import CATEGORIES, GUARDS
 from monitor.rules.ir import AnyNode
 from monitor.rules.open_filter import build_open_patterns, passes
 from monitor.rules.regex_bank import compile_regex
 from monitor.rules.regex_literals import find_literal_prefix
-from tests.support.rule_trees import FILE_TREES, contexts, walk
+from tests.support.rule_trees import FILE_FIELDS, FILE_OTHERS, FILE_TREES, OPENS, every_leaf, walk
 
 
-@given(FILE_TREES, st.sampled_from(sorted(GUARDS)), contexts(is_open=True))
-def test_patterns_pass_what_the_rule_matches(tree: AnyNode, category: str, context: Context) -> None:
-    event = context.event
-    assert isinstance(event, FileOpen)
+@settings(deadline=None)
+@given(FILE_TREES, st.sampled_from(sorted(GUARDS)))
+def test_patterns_pass_what_the_rule_matches(tree: AnyNode, category: str) -> None:
+    check_patterns(tree, category)
 
-    if GUARDS[category](context) and walk(tree, context):
-        patterns = build_open_patterns(tree, CATEGORIES[category], "rule")
-        assert any(passes(pattern, event, in_container=context.container is not None) for pattern in patterns)
+
+@pytest.mark.parametrize("category", sorted(GUARDS))
+def test_patterns_of_each_test_by_itself(category: str) -> None:
+    for leaf in every_leaf(FILE_FIELDS, FILE_OTHERS):
+        check_patterns(leaf, category)
+        check_bounds(leaf, category)
+
+
+def check_patterns(tree: AnyNode, category: str) -> None:
+    patterns = build_open_patterns(tree, CATEGORIES[category], "rule")
+    for context in OPENS:
+        event = context.event
+        assert isinstance(event, FileOpen)
+        if not any(passes(pattern, event, in_container=context.container is not None) for pattern in patterns):
+            assert not (GUARDS[category](context) and walk(tree, context))
 
 
 @given(FILE_TREES, st.sampled_from(sorted(GUARDS)))
 def test_patterns_fit_the_kernels_bounds(tree: AnyNode, category: str) -> None:
+    check_bounds(tree, category)
+
+
+def check_bounds(tree: AnyNode, category: str) -> None:
     for pattern in build_open_patterns(tree, CATEGORIES[category], "rule"):
         size = len(pattern.text.encode())
         match pattern.kind:

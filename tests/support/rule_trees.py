@@ -1,7 +1,9 @@
 """Random predicate trees and contexts that meet: small vocabularies, so that tests are often true."""
 
 import fnmatch
+import itertools
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -107,63 +109,88 @@ def trees(fields: list[str], others: list[AnyNode]) -> st.SearchStrategy[AnyNode
     )
 
 
-FILE_TREES = trees(
-    ["file.path", "file.name", "file.directory", "file.extension", "process.executable", "container.name"],
-    [
-        Exists("container.id"),
-        Not(Exists("container.id")),
-        Text("file.access", "exact", ("read",)),
-        Text("file.access", "exact", ("write", "create")),
-        Flag("file.created", True),
-        Flag("container.runtime_init", False),
-        Flag("container.pending", False),
-        Text("container.runtime", "exact", ("docker",)),
-    ],
-)
-PROCESS_TREES = trees(
-    [
-        "process.executable",
-        "process.name",
-        "process.command_line",
-        "process.script",
-        "process.parent.name",
-        "container.name",
-    ],
-    [
-        Exists("container.id"),
-        Text("process.args", "exact", ("sh", "x")),
-        Text("process.args", "contains", ("a",)),
-        Number("user.id", "gte", 1),
-        Number("user.id", "neq", 0),
-        Flag("process.flags.memfd", False),
-        Flag("container.runtime_init", False),
-        Flag("container.pending", True),
-        Not(Exists("process.script_name")),
-    ],
-)
+FILE_FIELDS = ["file.path", "file.name", "file.directory", "file.extension", "process.executable", "container.name"]
+FILE_OTHERS: list[AnyNode] = [
+    Exists("container.id"),
+    Not(Exists("container.id")),
+    Text("file.access", "exact", ("read",)),
+    Text("file.access", "exact", ("write", "create")),
+    Flag("file.created", True),
+    Flag("container.runtime_init", False),
+    Flag("container.pending", False),
+    Text("container.runtime", "exact", ("docker",)),
+]
+FILE_TREES = trees(FILE_FIELDS, FILE_OTHERS)
+PROCESS_FIELDS = [
+    "process.executable",
+    "process.name",
+    "process.command_line",
+    "process.script",
+    "process.parent.name",
+    "container.name",
+]
+PROCESS_OTHERS: list[AnyNode] = [
+    Exists("container.id"),
+    Text("process.args", "exact", ("sh", "x")),
+    Text("process.args", "contains", ("a",)),
+    Number("user.id", "gte", 1),
+    Number("user.id", "neq", 0),
+    Flag("process.flags.memfd", False),
+    Flag("container.runtime_init", False),
+    Flag("container.pending", True),
+    Not(Exists("process.script_name")),
+]
+PROCESS_TREES = trees(PROCESS_FIELDS, PROCESS_OTHERS)
 
 
-@st.composite
-def contexts(draw: st.DrawFn, *, is_open: bool) -> Context:
-    """An exec or an open."""
-    values: dict[str, object] = {
-        "process__executable": draw(st.sampled_from(PROGRAMS)),
-        "process__args": draw(st.lists(st.sampled_from(["sh", "x", "cat", "/etc/shadow", "A"]), max_size=3)),
-        "process__script": draw(st.sampled_from(["", "", "/a/b.sh", "x"])),
-        "user__id": draw(st.sampled_from([0, 1])),
-    }
-    if draw(st.booleans()):
-        values["process__parent__executable"] = draw(st.sampled_from(PROGRAMS[:4]))
-    if draw(st.booleans()):
-        values["container__id"] = "ab"
-        if draw(st.booleans()):
-            values["container__name"] = draw(st.sampled_from(["x", "sh"]))
-    if is_open:
-        values["file__path"] = draw(st.one_of(st.sampled_from(PATHS), _texts.map(lambda text: "/" + text)))
-        values["file__access"] = draw(st.lists(st.sampled_from(ACCESS), min_size=1, max_size=3, unique=True))
-        if draw(st.integers(0, 3)) == 0:
-            values["error__code"] = "ENOENT"
-    return event(**values)
+def every_leaf(fields: list[str], others: list[AnyNode]) -> list[AnyNode]:
+    """Each test of each field by itself, and its negation: what random trees seldom hit."""
+    found: list[AnyNode] = [
+        Text(field, match, (_fold(field, piece, cased=False),))
+        for field in fields
+        for match in ("exact", "prefix", "suffix", "contains")
+        for piece in PIECES
+    ]
+    found += others
+    return [*found, *(Not(leaf) for leaf in found)]
+
+
+def _container(number: int) -> dict[str, object]:
+    """By turns: the host, a container that is not resolved, one with a name."""
+    return [{}, {"container__id": "ab"}, {"container__id": "ab", "container__name": "x"}][number % 3]
+
+
+def _execs() -> Iterator[Context]:
+    arguments = [["sh"], ["x", "/etc/shadow"], ["A"], []]
+    for number, (program, script) in enumerate(itertools.product(PROGRAMS, ["", "/a/b.sh", "x"])):
+        for turn in range(3):
+            parent = {"process__parent__executable": PROGRAMS[number % 4]} if (number + turn) % 2 else {}
+            yield event(
+                process__executable=program,
+                process__script=script,
+                process__args=arguments[(number + turn) % 4],
+                user__id=number % 2,
+                **parent,
+                **_container(turn),
+            )
+
+
+def _opens() -> Iterator[Context]:
+    accesses = [["read"], ["write"], ["read", "write"], ["write", "create"], ["read", "create"]]
+    paths = [*PATHS, *("/" + piece for piece in PIECES)]
+    for number, (path, access) in enumerate(itertools.product(paths, accesses)):
+        failed = {"error__code": "ENOENT"} if number % 4 == 3 else {}
+        program = PROGRAMS[number % len(PROGRAMS)]
+        for turn in range(2):
+            yield event(
+                file__path=path, file__access=access, process__executable=program, **failed, **_container(number + turn)
+            )
+
+
+EXECS = tuple(_execs())
+"""Every program with every kind of script, on the host and in containers."""
+OPENS = tuple(_opens())
+"""Every path with every access, succeeded and failed, on the host and in containers."""
 
 
 def walk(node: AnyNode, context: Context) -> bool:
