@@ -35,14 +35,25 @@ class Ring:
         self.fd = fd
 
     @property
+    def end(self) -> int:
+        """Position behind the last record reserved so far. Positions only grow."""
+        return int(self._producer[0])
+
+    @property
+    def position(self) -> int:
+        """Position behind the last record read."""
+        return int(self._consumer[0])
+
+    @property
     def backlog_bytes(self) -> int:
         """Bytes written by the kernel and not yet read."""
         return self._producer[0] - self._consumer[0]
 
-    def drain(self, handle: RecordHandler, limit: int) -> int:
-        """Hand over at most ``limit`` records and free them; answer how many."""
+    def drain(self, handle: RecordHandler, limit: int, end: int | None = None) -> int:
+        """Hand over at most ``limit`` records that lie before ``end`` (default: all) and free them; answer how many."""
         position = self._consumer[0]
-        end = self._producer[0]
+        if end is None:
+            end = self._producer[0]
         mask, lengths, data = self._mask, self._lengths, self._data
         count = 0
         while position < end and count < limit:

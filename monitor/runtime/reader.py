@@ -3,8 +3,11 @@
 Waking a reader for each record costs 26 % of an exec loop, so the kernel side wakes
 ours only while it says that it sleeps. A reader that gets more than
 ``BUSY_RECORDS_PER_S`` naps ``NAP_S`` between two looks; at rest it sleeps in epoll.
-The urgent ring is read out first, then at most ``BULK_RECORDS_AT_ONCE`` of the
-bulk ring, then the urgent one again: no file flood delays an exec.
+The urgent ring is read first, then at most ``BULK_RECORDS_AT_ONCE`` of the bulk
+ring, then the urgent one again: no file flood delays an exec. And no open goes before
+the fork and exec it rests on: the end of the bulk ring is marked first, the urgent
+ring's after it, and a marked open is read when the urgent ring has been read up to
+its mark. (A task writes its exec's record before its opens'.)
 """
 
 import asyncio
@@ -37,6 +40,8 @@ class RingReader:
         self._nap: asyncio.TimerHandle | None = None
         self._rate_per_s = 0.0
         self._last_look = 0.0
+        self._bulk_mark = 0
+        self._urgent_mark = 0
         self._has_more = False
         self.records = 0
 
@@ -65,8 +70,12 @@ class RingReader:
         end = monotonic() + TURN_S
         self._has_more = True
         while self._has_more and total < TURN_RECORDS_MAX and monotonic() < end:
+            if bulk.position >= self._bulk_mark:
+                self._bulk_mark = bulk.end
+                self._urgent_mark = urgent.end
             count = urgent.drain(handle, URGENT_RECORDS_AT_ONCE)
-            count += bulk.drain(handle, BULK_RECORDS_AT_ONCE)
+            if urgent.position >= self._urgent_mark:
+                count += bulk.drain(handle, BULK_RECORDS_AT_ONCE, self._bulk_mark)
             self._has_more = count > 0
             total += count
         self.records += total
