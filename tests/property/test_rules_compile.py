@@ -1,5 +1,6 @@
 """Closures, index and simplification mean what the tree means."""
 
+import itertools
 from datetime import date
 
 import pytest
@@ -12,7 +13,7 @@ from monitor.rules.binding import bind_rules
 from monitor.rules.categories import GUARDS
 from monitor.rules.compiler import compile_predicate
 from monitor.rules.implication import implies
-from monitor.rules.ir import AnyNode, RuleBook, RuleIR
+from monitor.rules.ir import AnyNode, Or, RuleBook, RuleIR, Text
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.trees import any_of
 from tests.support.rule_trees import (
@@ -21,6 +22,7 @@ from tests.support.rule_trees import (
     FILE_OTHERS,
     FILE_TREES,
     OPENS,
+    PIECES,
     PROCESS_FIELDS,
     PROCESS_OTHERS,
     PROCESS_TREES,
@@ -90,6 +92,15 @@ def test_the_index_is_right_for_each_test_by_itself(
 ) -> None:
     rules = bind_rules(bind([(leaf, category) for leaf in leaves]), TODAY)
     for context in events:
+        assert chosen(rules, context) == {rule.rule.id for rule in rules.enabled if rule.matches(context)}
+
+
+def test_the_index_is_right_for_pairs_of_names() -> None:
+    ends: list[AnyNode] = [Text("process.executable", "suffix", (piece,)) for piece in PIECES]
+    names: list[AnyNode] = [Text("process.name", "exact", (piece,)) for piece in PIECES]
+    pairs = [Or(pair) for pair in itertools.combinations(ends + names, 2)]
+    rules = bind_rules(bind([(pair, "process_creation") for pair in pairs]), TODAY)
+    for context in EXECS:
         assert chosen(rules, context) == {rule.rule.id for rule in rules.enabled if rule.matches(context)}
 
 
