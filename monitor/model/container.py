@@ -11,7 +11,7 @@ class Container(Struct, frozen=True):
     id: str
     """Full id (64 hex digits where the runtime uses them), or the last cgroup name for free-form paths."""
     runtime: str
-    """``docker containerd cri-o podman runc buildkit buildah`` or ``unknown``; ``runc`` covers runc and crun used alone."""
+    """``docker containerd cri-o podman runc buildkit buildah`` or ``unknown``; ``runc`` is runc and crun alone."""
     cgroup_id: CgroupId
     """Of the container's own cgroup (its processes may be in cgroups below it)."""
     cgroup_path: str

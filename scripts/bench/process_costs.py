@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgpack
 
-from scripts.bench.service import CHECKOUT, RunningService, running_service
+from scripts.bench.service import CHECKOUT, running_service
 
 HERE = Path(__file__).resolve().parent
 SPAWNS = 700
@@ -31,9 +32,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 def run_loops(loop: Path, program: Path, cpus: list[int], count: int = SPAWNS) -> float:
     """Nanoseconds a spawn, the mean of all loops."""
-    running = [
-        subprocess.Popen([loop, program, str(count), str(cpu)], stdout=subprocess.PIPE, env={}) for cpu in cpus
-    ]
+    running = [subprocess.Popen([loop, program, str(count), str(cpu)], stdout=subprocess.PIPE, env={}) for cpu in cpus]
     return statistics.mean(float(process.communicate()[0]) for process in running)
 
 
@@ -51,7 +50,11 @@ def measure_exec_ratio(loop: Path, program: Path, cpus: list[int], rounds: int, 
         base = (before + after) / 2
         base_us.append(base / 1000)
         ratios.append(with_service / base)
-    return {"ratio": quartiles(ratios), "service_cpu_us": statistics.median(cpu_us), "base_us": statistics.median(base_us)}
+    return {
+        "ratio": quartiles(ratios),
+        "service_cpu_us": statistics.median(cpu_us),
+        "base_us": statistics.median(base_us),
+    }
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
@@ -112,8 +115,6 @@ def measure_latency(loop: Path, folder: Path, state: Path, seconds: float = 6) -
 
 
 def _wall_ns(document: dict) -> int:
-    from datetime import datetime
-
     text = document["@timestamp"].rstrip("Z")
     whole, _, fraction = text.partition(".")
     seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
@@ -171,7 +172,12 @@ def measure_loss(loop: Path, program: Path, state: Path, seconds: float) -> dict
             spawns += 10_000
         time.sleep(1)
         status = service.status()
-    return {"spawns": spawns, "per_s": round(spawns / seconds), "lost": status["lost"]["total"], "limited": status["limited"]["total"]}
+    return {
+        "spawns": spawns,
+        "per_s": round(spawns / seconds),
+        "lost": status["lost"]["total"],
+        "limited": status["limited"]["total"],
+    }
 
 
 def measure_replay(loop: Path, program: Path, folder: Path, state: Path) -> dict:
