@@ -63,7 +63,7 @@ IN_A_CONTAINER = {
     "program_run_from_memory": "/opt/runner memfd /opt/stand_in innocent",
     "deleted_program_run": "/opt/runner deleted /opt/stand_in gone",
     "hidden_program_run": "/bin/cp /bin/busybox ./.hidden; ./.hidden true",
-    "log_erased": "echo > /var/log/wtmp; /bin/rm -f /var/log/wtmp",
+    "log_erased": "echo > /var/log/auth.log; /bin/rm -f /var/log/auth.log",
     "shell_history_disabled": "/bin/sh -c 'unset HISTFILE; true'",
     "system_file_time_changed": "echo > /etc/planted; /bin/touch -t 202001010000 /etc/planted",
     "security_service_stopped": "/usr/bin/systemctl stop auditd",
