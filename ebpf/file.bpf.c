@@ -2,8 +2,9 @@
 /*
  * Opens of files that a rule could ask for.
  *
- * Hooks: sys_exit_{open,openat,openat2,creat,open_by_handle_at}, twice: the
- * programs named *_probe are for kernels before 6.2, and the loader takes one set.
+ * Hooks: sys_exit_{open,openat,openat2,creat,open_by_handle_at}, all of one
+ * program, which is so verified once. The loader takes one of two: *_probe is for
+ * kernels before 6.2.
  * On exit only: what counts is the file that was opened, not what was asked for.
  */
 #include "maps.bpf.h"
@@ -191,64 +192,16 @@ static __always_inline int open_exit(struct syscall_exit_context *ctx, u32 call,
 	return failed_judge(ctx, call, half);
 }
 
-SEC("tp/syscalls/sys_exit_open")
+SEC("tp")
 int on_open_exit(struct syscall_exit_context *ctx)
 {
-	return open_exit(ctx, CALL_OPEN, false);
+	return open_exit(ctx, ctx->number, false);
 }
 
-SEC("tp/syscalls/sys_exit_openat")
-int on_openat_exit(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_OPENAT, false);
-}
-
-SEC("tp/syscalls/sys_exit_openat2")
-int on_openat2_exit(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_OPENAT2, false);
-}
-
-SEC("tp/syscalls/sys_exit_creat")
-int on_creat_exit(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_CREAT, false);
-}
-
-SEC("tp/syscalls/sys_exit_open_by_handle_at")
-int on_open_by_handle_at_exit(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_BY_HANDLE, false);
-}
-
-SEC("tp/syscalls/sys_exit_open")
+SEC("tp")
 int on_open_exit_probe(struct syscall_exit_context *ctx)
 {
-	return open_exit(ctx, CALL_OPEN, true);
-}
-
-SEC("tp/syscalls/sys_exit_openat")
-int on_openat_exit_probe(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_OPENAT, true);
-}
-
-SEC("tp/syscalls/sys_exit_openat2")
-int on_openat2_exit_probe(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_OPENAT2, true);
-}
-
-SEC("tp/syscalls/sys_exit_creat")
-int on_creat_exit_probe(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_CREAT, true);
-}
-
-SEC("tp/syscalls/sys_exit_open_by_handle_at")
-int on_open_by_handle_at_exit_probe(struct syscall_exit_context *ctx)
-{
-	return open_exit(ctx, CALL_BY_HANDLE, true);
+	return open_exit(ctx, ctx->number, true);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -324,7 +324,7 @@ struct pt_regs {
 /* tp/syscalls/sys_exit_*: the format is ABI (events/syscalls/.../format). */
 struct syscall_exit_context {
 	u64 common;
-	long number;
+	int number; /* a long in older kernels; newer ones leave the other half as it was */
 	long result;
 };
 

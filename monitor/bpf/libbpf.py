@@ -103,6 +103,7 @@ class BpfObject:
         self._library = load_library()
         self.path = path
         self._links: dict[str, int] = {}
+        self._autoload: dict[str, bool] = {}
         self._events: list[int] = []
         self._variables: dict[str, tuple[str, int, int]] = {}
         self._map_fds: dict[str, int] = {}
@@ -134,6 +135,7 @@ class BpfObject:
     def set_autoload(self, program: str, *, enabled: bool) -> None:
         """Say whether :meth:`load` loads this program."""
         self._check(self._library.bpf_program__set_autoload(self._program(program), enabled), f"autoload of {program}")
+        self._autoload[program] = enabled
 
     def set_max_entries(self, name: str, entries: int) -> None:
         """Size a map before load."""
@@ -179,6 +181,9 @@ class BpfObject:
         try:
             again = self._library.bpf_object__open_file(os.fsencode(self.path), None)
             if again:
+                for name, is_wanted in self._autoload.items():
+                    program = self._library.bpf_object__find_program_by_name(again, name.encode())
+                    self._library.bpf_program__set_autoload(program, is_wanted)
                 self._library.bpf_object__load(again)
                 self._library.bpf_object__close(again)
         finally:
@@ -231,18 +236,21 @@ class BpfObject:
             raise LibbpfError(ctypes.get_errno(), f"{program} cannot be attached")
         self._links[program] = link
 
-    def attach_perf_event(self, program: str, event_fd: int) -> None:
-        """Attach to a perf event (a tracepoint of :mod:`monitor.bpf.tracefs`); takes the descriptor."""
+    def attach_perf_event(self, program: str, event_fd: int, *, link_name: str = "") -> None:
+        """Attach to a perf event (a tracepoint of :mod:`monitor.bpf.tracefs`); takes the descriptor.
+
+        ``link_name`` tells the links of one program on several events apart; it is the program's when not given.
+        """
         link = self._library.bpf_program__attach_perf_event(self._program(program), event_fd)
         if not link:
             number = ctypes.get_errno()
             os.close(event_fd)
             raise LibbpfError(number, f"{program} cannot be attached")
-        self._links[program] = link
+        self._links[link_name or program] = link
 
-    def detach(self, program: str) -> None:
-        """Destroy the program's link, if there is one."""
-        link = self._links.pop(program, None)
+    def detach(self, link_name: str) -> None:
+        """Destroy a link, named as its program where nothing else was said; if there is one."""
+        link = self._links.pop(link_name, None)
         if link is not None:
             self._library.bpf_link__destroy(link)
 
@@ -260,7 +268,7 @@ class BpfObject:
 
     @property
     def attached(self) -> tuple[str, ...]:
-        """Names of the programs that are attached now."""
+        """Names of the links that are attached now: of their programs, where nothing else was said."""
         return tuple(self._links)
 
     # -- maps

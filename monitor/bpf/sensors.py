@@ -37,8 +37,17 @@ _TAG_CONTROLLERS: Final = {"": 0, "pids": 1, "memory": 2}
 PROCESS_PROGRAMS: Final = ("on_process_fork", "on_process_exec", "on_process_exit")
 CGROUP_PROGRAMS: Final = ("on_cgroup_create", "on_cgroup_remove", "on_cgroup_attach")
 FAILED_EXEC_PROGRAMS: Final = ("on_execve_failed", "on_execveat_failed")
+OPEN_PROGRAMS: Final = {"direct": "on_open_exit", "probe": "on_open_exit_probe"}
+"""By variant: how the program reads what the kernel points to."""
+OPEN_TRACEPOINTS: Final = (
+    "sys_exit_open",
+    "sys_exit_openat",
+    "sys_exit_openat2",
+    "sys_exit_creat",
+    "sys_exit_open_by_handle_at",
+)
+"""All of one program: what is loaded once is verified once. Its links have these names."""
 TASK_ITERATOR: Final = "list_tasks"
-_PROBE_SUFFIX: Final = "_probe"
 
 
 class SensorPlan(Struct, frozen=True):
@@ -116,14 +125,14 @@ class Sensors:
         bpf_object.set_max_entries("events_bulk", plan.rings.bulk_bytes)
         if bpf_object.has_variable("tag_seed"):
             bpf_object.set_rodata("tag_seed", make_seed())
-        for program, section in bpf_object.program_names().items():
-            bpf_object.set_autoload(program, enabled=self._is_wanted(program, section, file_variant))
+        for program in bpf_object.program_names():
+            bpf_object.set_autoload(program, enabled=self._is_wanted(program, file_variant))
 
-    def _is_wanted(self, program: str, section: str, file_variant: str) -> bool:
+    def _is_wanted(self, program: str, file_variant: str) -> bool:
         if program in FAILED_EXEC_PROGRAMS:
             return self._plan.failed_exec
-        if section.startswith("tp/syscalls/"):
-            return file_variant == ("probe" if program.endswith(_PROBE_SUFFIX) else "direct")
+        if program in OPEN_PROGRAMS.values():
+            return program == OPEN_PROGRAMS.get(file_variant)
         return True
 
     def attach_life(self) -> None:
@@ -133,22 +142,26 @@ class Sensors:
 
     def attach_syscalls(self) -> None:
         """Attach failed execs and file opens, whose tracepoint ids stand in tracefs."""
-        sections = self.object.program_names()
-        wanted = {
-            program: section.rsplit("/", 1)[1]
-            for program, section in sections.items()
-            if section.startswith("tp/syscalls/") and self._is_wanted(program, section, self.file_variant)
-        }
         directory = tracefs.open_tracefs()
         try:
-            for program, tracepoint in wanted.items():
+            for link_name, program, tracepoint in self._syscall_links():
                 try:
                     number = tracefs.read_tracepoint_id("syscalls", tracepoint, directory)
                 except FileNotFoundError:
                     continue  # this architecture has no such call (open and creat on arm64)
-                self.object.attach_perf_event(program, tracefs.open_tracepoint_event(number))
+                event = tracefs.open_tracepoint_event(number)
+                self.object.attach_perf_event(program, event, link_name=link_name)
         finally:
             os.close(directory)
+
+    def _syscall_links(self) -> Iterator[tuple[str, str, str]]:
+        """Name, program and tracepoint of each."""
+        if self._plan.failed_exec:
+            sections = self.object.program_names()
+            yield from ((program, program, sections[program].rsplit("/", 1)[1]) for program in FAILED_EXEC_PROGRAMS)
+        if self._plan.file_open:
+            program = OPEN_PROGRAMS[self.file_variant]
+            yield from ((tracepoint, program, tracepoint) for tracepoint in OPEN_TRACEPOINTS)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""

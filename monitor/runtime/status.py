@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from monitor import __version__
-from monitor.bpf.sensors import CGROUP_PROGRAMS, FAILED_EXEC_PROGRAMS, PROCESS_PROGRAMS
+from monitor.bpf.sensors import CGROUP_PROGRAMS, FAILED_EXEC_PROGRAMS, OPEN_TRACEPOINTS, PROCESS_PROGRAMS
 from monitor.model.events import Tick
 from monitor.model.ids import CgroupId
 from monitor.model.rule import Rule
@@ -106,7 +106,7 @@ class StatusBuilder:
     def _sensors(self) -> dict[str, SensorStatus]:
         sensors = self._service.sensors
         attached = set(sensors.object.attached)
-        opens = tuple(sorted(name for name in attached if "open" in name or ("creat" in name and "cgroup" not in name)))
+        opens = tuple(tracepoint for tracepoint in OPEN_TRACEPOINTS if tracepoint in attached)
         variant = sensors.file_variant
         return {
             "process": _sensor(PROCESS_PROGRAMS, attached),

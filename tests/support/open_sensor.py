@@ -10,6 +10,7 @@ from monitor.bpf import tracefs
 from monitor.bpf.libbpf import BpfObject
 from monitor.bpf.open_policy import OpenPolicy, make_seed, read_seed
 from monitor.bpf.ring import Ring
+from monitor.bpf.sensors import OPEN_PROGRAMS, OPEN_TRACEPOINTS
 from monitor.model.events import FileOpen
 from monitor.model.interest import OpenPattern
 from monitor.wire.decoder import decode_record
@@ -37,13 +38,9 @@ class OpenSensor:
         self.policy = OpenPolicy(read_seed(self.object))
 
     def _load(self, variant: str, limit_per_s: int) -> None:
-        self._events = {
-            program: section.rsplit("/", 1)[1]
-            for program, section in self.object.program_names().items()
-            if program.startswith(("on_open", "on_creat_")) and program.endswith("_probe") == (variant == "probe")
-        }
+        self._program = OPEN_PROGRAMS[variant]
         for program in self.object.program_names():
-            self.object.set_autoload(program, enabled=program in self._events)
+            self.object.set_autoload(program, enabled=program == self._program)
         self.object.set_rodata("tag_seed", make_seed())
         for name in ("limit_per_s", "limit_burst"):
             self.object.set_rodata(name, struct.pack("<2Q", limit_per_s, limit_per_s))
@@ -51,9 +48,10 @@ class OpenSensor:
         self.ring = Ring(self.object.map_fd("events_bulk"), RING_BYTES)
 
     def _attach(self) -> None:
-        for program, event in self._events.items():
-            number = tracefs.read_tracepoint_id("syscalls", event)
-            self.object.attach_perf_event(program, tracefs.open_tracepoint_event(number))
+        for tracepoint in OPEN_TRACEPOINTS:
+            number = tracefs.read_tracepoint_id("syscalls", tracepoint)
+            event = tracefs.open_tracepoint_event(number)
+            self.object.attach_perf_event(self._program, event, link_name=tracepoint)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -62,8 +60,8 @@ class OpenSensor:
         try:
             yield
         finally:
-            for program in self._events:
-                self.object.detach(program)
+            for tracepoint in OPEN_TRACEPOINTS:
+                self.object.detach(tracepoint)
 
     def __enter__(self) -> "OpenSensor":
         return self
