@@ -47,7 +47,7 @@ class YamlFile:
         try:
             yield from [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            self._yaml_error(error)
+            self._yaml_error(error, text)
 
     def place(self, node: yaml.Node, offset: int = 0) -> Location:
         """Where ``node`` begins, or ``offset`` characters into its text when that is on one line."""
@@ -127,13 +127,16 @@ class YamlFile:
                     self.problems.error(Location(self.name, line, 1), f"too large: {what}")
                     return False
         except (yaml.YAMLError, ValueError) as error:
-            self._yaml_error(error)
+            self._yaml_error(error, text)
             return False
         return True
 
-    def _yaml_error(self, error: Exception) -> None:
+    def _yaml_error(self, error: Exception, text: str) -> None:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        before = text[: getattr(error, "position", 0)]  # of a character that YAML does not allow
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        if mark is not None:
+            line, column = mark.line + 1, mark.column + 1
         self.problems.error(Location(self.name, line, column), f"not YAML: {_first_line(error)}")
 
 

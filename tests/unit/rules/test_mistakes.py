@@ -219,7 +219,8 @@ def test_all_mistakes_of_all_documents_at_once() -> None:
             b"%c: &%c [%s]\n" % (key, key, b",".join([b"*%c" % (key - 1)] * 8)) for key in range(ord("b"), ord("l"))
         ), "more than 50,000 nodes"),
         (b"- a\n", "1:1: a rule must be a map of keys and values"),
-        (b"\0\0", "not YAML"),
+        (b"\0\0", "1:1: not YAML"),
+        (b"title: x\nid: \x07\n", "2:5: not YAML: unacceptable character #x0007"),
         (b"# " + b"x" * (1 << 20), "larger than"),
         (b"!!python/object/apply:os.system ['true']\n", "a rule must be a map"),
         (b"title: !!binary aGk=\n", "1:8: values of type bytes have no meaning here"),

@@ -1,0 +1,125 @@
+"""``stockade rules``: exit codes and what is printed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from monitor.cli.rules import rules_group
+from tests.support.rule_texts import IDS, rule_text
+
+GOOD = rule_text(
+    "sel: {TargetFilename: /etc/shadow, container.id|exists: true}\ncondition: sel", category="file_access"
+)
+INACTIVE = rule_text("sel: {DestinationIp: 10.0.0.1}\ncondition: sel", number=1)
+CORRELATION = f"""\
+title: Many
+id: {IDS[2]}
+level: high
+correlation:
+  {{type: value_count, rules: [good], group-by: container.id, timespan: 90s, condition: {{gte: 3, field: Image}}}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "good.yml").write_text(GOOD)
+    (tmp_path / "inactive.yml").write_text(INACTIVE)
+    (tmp_path / "many.yml").write_text(CORRELATION)
+    return tmp_path
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(rules_group, [str(argument) for argument in arguments])
+
+
+def test_check_counts_and_names_the_inactive(folder: Path) -> None:
+    result = call("check", folder)
+
+    assert result.exit_code == 0
+    assert f"{folder}/inactive.yml:1:1: inactive: inactive: field DestinationIp: no network sensor yet" in result.output
+    assert "3 rules are right: 1 match single events, 1 correlate, 1 are inactive; 0 warnings" in result.output
+
+
+def test_check_lists_every_mistake(folder: Path) -> None:
+    (folder / "bad.yml").write_text(GOOD.replace("TargetFilename", '"Target\\eFilename"').replace("level", "levle"))
+
+    result = call("check", folder)
+
+    assert result.exit_code == 1
+    assert f"{folder}/bad.yml:3:1: unknown key 'levle'; did you mean 'level'?" in result.output
+    assert "\x1b" not in result.output
+    assert "mistakes: nothing is loaded until they are mended" in result.output
+
+
+def test_check_as_json(folder: Path) -> None:
+    good = json.loads(call("check", folder, "-o", "json").output)
+    (folder / "bad.yml").write_text("- x\n")
+    bad = json.loads(call("check", folder, "-o", "json").stdout)
+
+    assert (good["ok"], good["rules"], good["active"], good["open_patterns"]) == (True, 3, 2, 1)
+    assert bad["ok"] is False
+    assert bad["errors"][0]["line"] == 1
+
+
+def test_list_is_a_table(folder: Path) -> None:
+    lines = call("list", folder).output.splitlines()
+
+    assert lines[0].split() == ["NAME", "LEVEL", "STATUS", "EVENTS", "RESPONSE", "SCORE", "STATE"]
+    assert lines[1].split() == ["good", "high", "experimental", "file_access", "alert", "60", "counted", "only"]
+    assert "inactive: field DestinationIp" in lines[2]
+
+
+def test_explain_shows_condition_and_kernel_patterns(folder: Path) -> None:
+    output = call("explain", "good", folder).output
+
+    assert "file.path is '/etc/shadow'" in output
+    assert "container.id is there" in output
+    assert "exact   /etc/shadow   containers   read,write" in output
+    assert "counted by:      many" in output
+
+
+def test_explain_of_a_correlation(folder: Path) -> None:
+    output = call("explain", IDS[2], folder).output
+
+    assert "for each:        container.id" in output
+    assert "within:          1m30s" in output
+    assert "fires at:        gte 3 different Image" in output
+
+
+def test_explain_of_what_is_not_there(folder: Path) -> None:
+    result = call("explain", "goof", folder)
+
+    assert result.exit_code == 2
+    assert "no rule has the name or id 'goof'; did you mean 'good'?" in result.output
+
+
+def test_test_runs_the_samples_beside_the_rules(folder: Path) -> None:
+    samples = folder / "samples" / "good"
+    samples.mkdir(parents=True)
+    sample = {"event": "file_open", "file.path": "/etc/shadow", "container.id": "ab"}
+    (samples / "match.jsonl").write_text(json.dumps(sample))
+    passed = call("test", folder)
+    required = call("test", folder, "--require")
+    (samples / "ignore.jsonl").write_text(json.dumps(sample))
+    failed = call("test", folder)
+
+    assert (passed.exit_code, required.exit_code, failed.exit_code) == (0, 1, 1)
+    assert "1 samples passed, 0 failed; 1 of 3 rules tested" in passed.output
+    assert "good has no samples to ignore" in required.output
+    assert "ignore.jsonl:1:1: good: must not match" in failed.output
+
+
+def test_test_without_samples_says_where_it_looked(folder: Path) -> None:
+    result = call("test", folder)
+
+    assert result.exit_code == 2
+    assert f"{folder}/samples" in result.output
+
+
+def test_the_shipped_rules_are_the_default() -> None:
+    result = call("check")
+
+    assert result.exit_code == 0
+    assert "rules are right" in result.output
