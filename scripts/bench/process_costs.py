@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgpack
 
+from scripts.bench.pairing import Variant, measure
 from scripts.bench.service import CHECKOUT, running_service
 
 HERE = Path(__file__).resolve().parent
@@ -37,30 +38,26 @@ def run_loops(loop: Path, program: Path, cpus: list[int], count: int = SPAWNS) -
 
 
 def measure_exec_ratio(loop: Path, program: Path, cpus: list[int], rounds: int, state: Path) -> dict:
-    """Base, with the service, base again; the ratio of each round; the service's CPU for each spawn."""
-    ratios, cpu_us, base_us = [], [], []
-    for _ in range(rounds):
-        before = run_loops(loop, program, cpus)
+    """The spawn loops with the service against those without, paired; and the service's CPU for each spawn."""
+    cpu_us: list[float] = []
+
+    @contextlib.contextmanager
+    def in_force() -> Iterator[None]:
         with running_service(state_dir=state) as service:
             run_loops(loop, program, cpus, 100)
             used = service.cpu_s()
-            with_service = run_loops(loop, program, cpus)
+            yield
             cpu_us.append((service.cpu_s() - used) * 1e6 / (SPAWNS * len(cpus)))
-        after = run_loops(loop, program, cpus)
-        base = (before + after) / 2
-        base_us.append(base / 1000)
-        ratios.append(with_service / base)
+
+    (result,) = measure(
+        lambda: run_loops(loop, program, cpus), [Variant("service, all shipped rules", in_force)], rounds
+    )
+    low, high = result.quartiles
     return {
-        "ratio": quartiles(ratios),
-        "service_cpu_us": statistics.median(cpu_us),
-        "base_us": statistics.median(base_us),
+        "ratio": [round(low, 3), round(result.ratio, 3), round(high, 3)],
+        "service_cpu_us": round(statistics.median(cpu_us), 1),
+        "base_us": round(statistics.median(result.bases) / 1000),
     }
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """25 %, median, 75 %."""
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
-    return round(low, 3), round(middle, 3), round(high, 3)
 
 
 @contextlib.contextmanager
