@@ -85,9 +85,8 @@ def _library_versions() -> Iterable[tuple[str, bytes]]:
     """Names of the metadata folders, which carry the versions: importing these libraries is what we save."""
     for module, pattern in (("sigma", "[pP]y[sS]igma-*.dist-info"), ("re2", "google_re2-*.dist-info")):
         spec = importlib.util.find_spec(module)
-        origin = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
-        folder = origin if origin.name != module else origin.parent
-        yield module, " ".join(sorted(path.name for path in folder.glob(pattern))).encode()
+        folders = [Path(place).parent for place in (spec and spec.submodule_search_locations) or ()]
+        yield module, " ".join(sorted(path.name for folder in folders for path in folder.glob(pattern))).encode()
 
 
 def _own_sources() -> Iterable[tuple[str, bytes]]:

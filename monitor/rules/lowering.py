@@ -14,7 +14,6 @@ from sigma.conditions import ConditionAND
 from sigma.modifiers import modifier_mapping, reverse_modifier_mapping
 from sigma.rule import SigmaDetectionItem
 from sigma.types import (
-    CompareOperators,
     Placeholder,
     SigmaBool,
     SigmaCasedString,
@@ -63,13 +62,7 @@ from monitor.rules.suggest import suggest
 from monitor.rules.trees import all_of, any_of
 from monitor.rules.yaml_nodes import Plain
 
-_OPERATORS: dict[CompareOperators, Operator] = {
-    CompareOperators.LT: "lt",
-    CompareOperators.LTE: "lte",
-    CompareOperators.GT: "gt",
-    CompareOperators.GTE: "gte",
-    **({CompareOperators.NEQ: "neq"} if hasattr(CompareOperators, "NEQ") else {}),
-}
+_OPERATORS: dict[str, Operator] = {"LT": "lt", "LTE": "lte", "GT": "gt", "GTE": "gte", "NEQ": "neq"}
 _FLAGS = {
     SigmaRegularExpressionFlag.IGNORECASE: "i",
     SigmaRegularExpressionFlag.MULTILINE: "m",
@@ -176,7 +169,7 @@ def _lower_value(field: Field) -> Callable[[Any], AnyNode]:
                 return Cidr(field.name, str(value.network))
             case SigmaCompareExpression():
                 require_kind(field, "a comparison", FieldKind.NUMBER)
-                return Number(field.name, _OPERATORS[value.op], bounded_number(value.number.number))
+                return Number(field.name, _OPERATORS[value.op.name], bounded_number(value.number.number))
             case SigmaFieldReference():
                 return _lower_fieldref(field, value)
             case _:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.rules import cache
+from monitor.rules.source_files import RuleFile
 from tests.support.rule_texts import event, load_text, matching, rule_text
 
 RULE = rule_text("sel: {Image|endswith: /sh}\ncondition: sel", extra="""\
@@ -101,3 +102,20 @@ def test_a_folder_that_cannot_be_written_costs_only_speed(folder: Path) -> None:
     (folder / "file").write_text("")
 
     assert load_text(folder / "rules", cache_dir=folder / "file").enabled
+
+
+def test_the_key_knows_the_versions_of_what_reads_rules() -> None:
+    versions = dict(cache._library_versions())
+
+    assert versions["sigma"].lower().startswith(b"pysigma-")
+    assert versions["re2"].startswith(b"google_re2-")
+
+
+def test_the_key_depends_on_names_and_bytes_of_all_files() -> None:
+    def key(*files: tuple[str, bytes]) -> str:
+        return cache.build_key([RuleFile(name, content) for name, content in files])
+
+    keys = {key(), key(("a", b"b")), key(("ab", b"")), key(("a", b""), ("b", b"")), key(("a", b"c"))}
+
+    assert len(keys) == 5
+    assert key(("a", b"b")) == key(("a", b"b"))
