@@ -65,6 +65,8 @@ class Workplace:
         self.service = service
         self.tail = tail
         self._marks = 0
+        self._rules: set[str] = set()
+        """Rules that any of our work has set off so far."""
 
     def run(self, *words: str | PathLike[str], timeout_s: float = 120, check: bool = True) -> str:
         env = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -79,7 +81,9 @@ class Workplace:
         seen = self.tail.matching(lambda document: first < field(document, "event.sequence") < last)
         own = self._find_own(container)
         assert any(field(document, "process.entity_id") in own for document in seen), "nothing of the work was seen"
-        report(work, [alert for alert in seen if is_alert(alert) and self._names(alert) & own])
+        alerts = [alert for alert in seen if is_alert(alert) and self._names(alert) & own]
+        self._rules |= {field(alert, "rule.name") for alert in alerts}
+        report(work, [alert for alert in alerts if self._caused(alert)])
 
     def _mark(self) -> int:
         """Run a program whose exec divides the stream, and say where: what was done before lies in front of it."""
@@ -97,6 +101,13 @@ class Workplace:
             namespace = Path(f"/proc/{self.sandbox.pid}/ns/mnt").stat().st_ino
             ours = has(event__action="exec", event__kind="event", stockade__namespaces__mnt=namespace)
         return {field(document, "process.entity_id") for document in self.tail.matching(ours)}
+
+    def _caused(self, alert: Document) -> bool:
+        """Not so when risk has summed up to which others contributed: who runs both us and them is one lineage."""
+        if field(alert, "rule.name") != "risk_threshold":
+            return True
+        contributions = (each for risk in field(alert, "stockade.risk") for each in risk["contributions"])
+        return {contribution["rule"] for contribution in contributions} <= self._rules
 
     @staticmethod
     def _names(alert: Document) -> set[str | None]:
