@@ -29,6 +29,7 @@ from monitor.rules.ir import (
     TextMatch,
 )
 from monitor.rules.regex_bank import RegexBank, RegexError, compile_regex
+from monitor.rules.regex_literals import find_literal_prefix
 from monitor.rules.ruleset import Predicate
 from monitor.rules.text_tests import TextTest, build_glob_test, build_text_test
 
@@ -99,6 +100,9 @@ class Compiler:
         except RegexError as error:
             raise CompileError(str(error)) from error
         get, find = _text_getter(field, cased=True), bank.find
+        prefix = "" if "i" in node.flags else find_literal_prefix(node.pattern, node.flags)
+        if prefix:  # most texts end here, without the bank's pass
+            return lambda context: get(context).startswith(prefix) and number in find(get(context))
         return lambda context: number in find(get(context))
 
 
