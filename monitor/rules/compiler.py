@@ -12,7 +12,8 @@ from typing import assert_never
 import re2
 
 from monitor.model.process import Context
-from monitor.rules.fields import Field, FieldKind, TextGetter, find_field
+from monitor.rules.field import Field, FieldKind, TextGetter
+from monitor.rules.fields import find_field
 from monitor.rules.ir import (
     And,
     AnyNode,

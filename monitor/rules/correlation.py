@@ -14,7 +14,7 @@ from sigma.correlations import SigmaCorrelationRule
 from monitor.model.rule import Rule
 from monitor.rules.categories import CATEGORIES
 from monitor.rules.document import CorrelationDraft
-from monitor.rules.fields import Field
+from monitor.rules.field import Field
 from monitor.rules.head import read_choice, read_text
 from monitor.rules.ir import And, AnyNode, CorrelationIR, Exists, Operator, Or, RuleIR
 from monitor.rules.items import ItemError, UnavailableError, get_field

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from monitor.rules.compiler import CompileError, compile_predicate
-from monitor.rules.fields import Field, FieldKind
+from monitor.rules.field import Field, FieldKind
 from monitor.rules.ir import AnyNode, Cidr, Exists, FieldRef, Not, Number, Operator, Regex
 from monitor.rules.items import (
     ItemError,

@@ -5,7 +5,8 @@ Used by :mod:`monitor.rules.lowering` (rules, with all of pySigma's modifiers) a
 a running service).
 """
 
-from monitor.rules.fields import Field, FieldKind, field_names, find_field
+from monitor.rules.field import Field, FieldKind
+from monitor.rules.fields import field_names, find_field
 from monitor.rules.ir import AnyNode, Exists, Flag, Glob, Not, Number, Text
 from monitor.rules.suggest import suggest
 from monitor.rules.unavailable import unavailable_reason

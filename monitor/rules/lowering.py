@@ -31,7 +31,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from monitor.rules.fields import Field, FieldKind
+from monitor.rules.field import Field, FieldKind
 from monitor.rules.ir import (
     AnyNode,
     Cidr,

@@ -15,7 +15,7 @@ from msgspec import Struct
 from monitor.model.events import FileOpen
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules.categories import Category
-from monitor.rules.fields import fold_ascii
+from monitor.rules.field import fold_ascii
 from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Or, Regex, Text
 from monitor.rules.regex_literals import find_literal_prefix
 

@@ -25,7 +25,9 @@ from monitor.model.process import Context, Process, ProcessImage
 from monitor.model.rule import Location
 from monitor.rules.capabilities import ALL_CAPABILITIES, parse_capabilities
 from monitor.rules.errors import RuleError
-from monitor.rules.fields import EXEC_FLAGS, OPEN_FLAGS, FieldKind, find_field
+from monitor.rules.field import FieldKind
+from monitor.rules.field_values import EXEC_FLAGS, OPEN_FLAGS
+from monitor.rules.fields import find_field
 from monitor.rules.suggest import suggest
 
 LINE_BYTES_MAX = 1 << 20

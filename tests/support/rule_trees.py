@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from monitor.model.process import Context
-from monitor.rules.fields import FieldKind, find_field
+from monitor.rules.field import FieldKind
+from monitor.rules.fields import find_field
 from monitor.rules.ir import And, AnyNode, Exists, FieldRef, Flag, Glob, Not, Number, Or, Regex, Text
 from monitor.rules.items import build_text_node, join_parts
 from tests.support.rule_texts import event

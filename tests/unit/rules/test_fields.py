@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.rules.fields import FIELDS, FieldKind, describe_fields, find_field, user_name
+from monitor.rules.field import FieldKind
+from monitor.rules.field_values import user_name
+from monitor.rules.fields import FIELDS, describe_fields, find_field
 from monitor.rules.unavailable import unavailable_names, unavailable_reason
 from tests.support.rule_texts import event
 

@@ -1,0 +1,206 @@
+"""Take the values of fields out of a context: one small function each, for the catalogue.
+
+Absent values are empty texts, empty tuples and None.
+"""
+
+import errno
+import stat
+from collections.abc import Callable
+from operator import attrgetter
+
+from monitor.model.events import FileOpen, ProcessExec, ProcessExecFailed, ProcessExit, ProcessFork
+from monitor.model.process import Context, ProcessImage
+from monitor.rules.field import TextGetter
+from monitor.rules.ruleset import Getter
+
+WELL_KNOWN_USERS = {0: "root", 65534: "nobody"}
+"""Users that have this id on every Linux. Other names differ between containers, so they stay numbers."""
+
+EVENT_ACTIONS = {
+    ProcessFork: "fork",
+    ProcessExec: "exec",
+    ProcessExecFailed: "exec-failed",
+    ProcessExit: "exit",
+    FileOpen: "open",
+}
+"""``event.action`` of the event classes that a rule or filter can see."""
+
+EXEC_FLAGS = (
+    ("memfd", "is_memfd", "the program is an anonymous file in memory"),
+    ("deleted", "is_deleted", "no directory names the program any more"),
+    ("upper_layer", "is_upper_layer", "written since the image; null where the kernel cannot tell"),
+    ("tmpfs", "is_tmpfs", "the program lies on a tmpfs"),
+    ("32bit", "is_32bit", "a 32-bit program"),
+    ("foreign_namespace", "is_foreign_namespace", "its mount is of another mount namespace"),
+    ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
+    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes"),
+)
+"""(name, attribute of ProcessExec, meaning) of ``process.flags.NAME``."""
+
+OPEN_FLAGS = (
+    ("upper_layer", "is_upper_layer", "written since the image; null where the kernel cannot tell"),
+    ("foreign_namespace", "is_foreign_namespace", "not of the task's mount namespace"),
+    ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
+    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes"),
+)
+"""(name, attribute of FileOpen, meaning) of ``file.flags.NAME``."""
+
+_FILE_TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFLNK: "symlink",
+}
+
+
+def parent_text(attribute: str) -> TextGetter:
+    """A text of the parent's program."""
+    get: Callable[[ProcessImage], str] = attrgetter(attribute)
+
+    def text(context: Context) -> str:
+        parent = context.parent_image
+        return "" if parent is None else get(parent)
+
+    return text
+
+
+def container_text(attribute: str) -> TextGetter:
+    """A text of the container."""
+    get = attrgetter(attribute)
+
+    def text(context: Context) -> str:
+        container = context.container
+        return "" if container is None else get(container)
+
+    return text
+
+
+def label(key: str) -> TextGetter:
+    """The container's label of this name."""
+
+    def text(context: Context) -> str:
+        container = context.container
+        if container is None:
+            return ""
+        return next((value for name, value in container.labels if name == key), "")
+
+    return text
+
+
+def user_name(uid: int) -> str:
+    """``root`` for 0, ``nobody`` for 65534, else the number as text: other names differ between containers."""
+    return WELL_KNOWN_USERS.get(uid) or str(uid)
+
+
+def exec_number(attribute: str) -> Getter:
+    """A number of the exec that started the program."""
+    get: Getter = attrgetter(f"image.exec.{attribute}")
+    return get
+
+
+def of_event(event_class: type, attribute: str) -> Getter:
+    """An attribute of events of this class; other classes have no such value."""
+    get = attrgetter(attribute)
+
+    def value(context: Context) -> object:
+        return get(context.event) if type(context.event) is event_class else None
+
+    return value
+
+
+def file_path(context: Context) -> str:
+    """The path of an open, or the name that a failed exec was given."""
+    event = context.event
+    if type(event) is FileOpen:
+        return event.path
+    return event.path_claimed if type(event) is ProcessExecFailed else ""
+
+
+def file_name(context: Context) -> str:
+    """Its last component."""
+    return file_path(context).rpartition("/")[2]
+
+
+def file_directory(context: Context) -> str:
+    """What is before its last component."""
+    head, slash, _ = file_path(context).rpartition("/")
+    return head or slash
+
+
+def file_extension(context: Context) -> str:
+    """What is after the last dot of its name."""
+    stem, dot, extension = file_name(context).rpartition(".")
+    return extension if dot and stem else ""
+
+
+def file_access(context: Context) -> tuple[str, ...]:
+    """How a file was opened."""
+    event = context.event
+    if type(event) is not FileOpen:
+        return ()
+    return tuple(
+        name
+        for name, is_set in (("read", event.is_read), ("write", event.is_write), ("create", event.is_created))
+        if is_set
+    )
+
+
+def event_action(context: Context) -> str:
+    """What happened, in one word."""
+    return EVENT_ACTIONS.get(type(context.event), "")
+
+
+def outcome(context: Context) -> str:
+    """Whether the call succeeded."""
+    event = context.event
+    if type(event) is ProcessExecFailed:
+        return "failure"
+    return "failure" if type(event) is FileOpen and event.errno else "success"
+
+
+def errno_name(context: Context) -> str:
+    """Name of the error of a failed call."""
+    event = context.event
+    if not isinstance(event, FileOpen | ProcessExecFailed) or not event.errno:
+        return ""
+    return errno.errorcode.get(event.errno, str(event.errno))
+
+
+def file_type(context: Context) -> str:
+    """Kind of the opened file."""
+    event = context.event
+    return _FILE_TYPES.get(stat.S_IFMT(event.file_mode), "") if type(event) is FileOpen else ""
+
+
+def exec_flags(context: Context) -> tuple[str, ...]:
+    """Names of the program's flags that are set."""
+    program = context.image.exec
+    return tuple(name for name, attribute, _ in EXEC_FLAGS if getattr(program, attribute))
+
+
+def open_flags(context: Context) -> tuple[str, ...]:
+    """Names of the opened file's flags that are set."""
+    event = context.event
+    if type(event) is not FileOpen:
+        return ()
+    return tuple(name for name, attribute, _ in OPEN_FLAGS if getattr(event, attribute))
+
+
+def event_inode(context: Context) -> int | None:
+    """Inode of the opened file, else of the program."""
+    event = context.event
+    return event.inode if type(event) is FileOpen else context.image.exec.inode or None
+
+
+def entity_id(context: Context) -> str:
+    """Key of one life of one process."""
+    key = context.process.key
+    return f"{key.tgid}-{key.start_boottime_ns}"
+
+
+def script_name(context: Context) -> str:
+    """Last component of the script's name."""
+    return context.image.exec.script.rpartition("/")[2]
