@@ -116,9 +116,19 @@ def _union(parts: Iterable[Terms]) -> Terms:
 
 
 def _cost(terms: tuple[PathTerm, ...]) -> tuple[int, int, int]:
-    """Fewer and more telling patterns first: an exact path, then the longest literal."""
+    """More telling and fewer patterns first, then the longest literal.
+
+    A whole last name is dismissed by a bitmap in the kernel; a prefix costs a tag of the directories, and
+    one as short as ``/proc/`` lets a crowd through; an ending without a slash is shared by many names.
+    """
     shortest = min((len(term.text) for term in terms), default=0)
-    return (max((term.kind for term in terms), default=0), len(terms), -shortest)
+    return (max(map(_rank, terms), default=0), len(terms), -shortest)
+
+
+def _rank(term: PathTerm) -> int:
+    if term.kind is PatternKind.SUFFIX:
+        return 1 if "/" in term.text else 3
+    return {PatternKind.EXACT: 0, PatternKind.PREFIX: 2}.get(term.kind, 4)
 
 
 def _text_term(field: str, match: str, value: str, *, relative: bool) -> Terms:
@@ -149,7 +159,7 @@ def _glob_terms(field: str, parts: tuple[str | int | None, ...]) -> Terms:
     if isinstance(tail, str) and field in {"file.path", "file.name", "file.extension"}:
         candidates.append(_suffix_term(tail))
     found = [terms for terms in candidates if terms is not None]
-    return max(found, key=lambda terms: len(terms[0].text), default=None)
+    return min(found, key=_cost, default=None)
 
 
 def _prefix_term(text: str) -> Terms:
