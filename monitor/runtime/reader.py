@@ -84,31 +84,46 @@ class RingReader:
     def _listen(self) -> None:
         assert self._loop is not None
         self._set_sleeps(True)
-        self._loop.add_reader(self._urgent.fd, self._look)
-        self._loop.add_reader(self._bulk.fd, self._look)
+        self._loop.add_reader(self._urgent.fd, self.look)
+        self._loop.add_reader(self._bulk.fd, self.look)
 
     def _unlisten(self) -> None:
         assert self._loop is not None
         self._loop.remove_reader(self._urgent.fd)
         self._loop.remove_reader(self._bulk.fd)
 
-    def _look(self) -> None:
-        """Something is there (or a nap is over): read, then decide how to wait."""
+    def look(self) -> None:
+        """Something is there, a nap is over, or it is time: read, then decide how to wait.
+
+        Who drains otherwise while the reader sleeps takes the record that a wake-up was for; epoll then finds
+        nothing and says nothing, the kernel side believes that the reader is awake, and nobody wakes it again.
+        """
         if self._loop is None:
             return
-        was_napping, self._nap = self._nap is not None, None
+        was_napping = self._nap is not None
+        if self._nap is not None:
+            self._nap.cancel()
+            self._nap = None
         count = self.drain()
         now = self._loop.time()
         elapsed = max(now - self._last_look, 1e-6)
         self._last_look = now
         self._rate_per_s += _RATE_WEIGHT * (count / elapsed - self._rate_per_s)
-        if self._rate_per_s > BUSY_RECORDS_PER_S:
-            if not was_napping:
-                self._set_sleeps(False)
-                self._unlisten()
-            pause = 0.0 if self._has_more else NAP_S
-            self._nap = self._loop.call_later(pause, self._look)
+        if self._has_more or self._rate_per_s > BUSY_RECORDS_PER_S:
+            self._stay_awake(0.0 if self._has_more else NAP_S, was_napping=was_napping)
         elif was_napping:
             self._listen()
         else:
             self._set_sleeps(True)
+            if self._is_behind():  # written between our last look and our word that we sleep
+                self._loop.call_soon(self.look)
+
+    def _stay_awake(self, pause_s: float, *, was_napping: bool) -> None:
+        assert self._loop is not None
+        if not was_napping:
+            self._set_sleeps(False)
+            self._unlisten()
+        self._nap = self._loop.call_later(pause_s, self.look)
+
+    def _is_behind(self) -> bool:
+        return self._urgent.position < self._urgent.end or self._bulk.position < self._bulk.end

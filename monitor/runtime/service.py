@@ -221,7 +221,7 @@ class Service:
     def _tick(self) -> None:
         self._ticks += 1
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        self.reader.drain()  # what was written without a wake-up
+        self.reader.look()  # what was written without a wake-up
         self.pipeline.feed_event(Tick(now))
         if self._ticks % LOSSES_EVERY_TICKS == 0:
             self.collect_losses(now)

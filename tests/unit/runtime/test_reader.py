@@ -120,6 +120,34 @@ def test_a_busy_reader_naps_and_sees_what_comes_without_a_wake_up() -> None:
     assert asyncio.run(scenario()) == 1510
 
 
+def test_a_look_out_of_turn_does_not_leave_the_kernel_side_believing_that_we_are_awake() -> None:
+    """The kernel side clears its mark with the wake-up, whose record an earlier look has taken already."""
+
+    async def scenario() -> None:
+        reader, urgent, _, _, sleeps = make_reader()
+        reader.start()
+        urgent.put(1, wake=False)
+        sleeps.append(False)  # cleared by the kernel side
+        reader.look()
+        await asyncio.wait_for(until(lambda: sleeps[-1] is True), 2)
+        reader.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_did_not_fit_into_a_turn_is_read_without_a_wake_up() -> None:
+    async def scenario() -> int:
+        reader, urgent, _, seen, _ = make_reader()
+        reader.start()
+        urgent.put(3 * TURN_RECORDS_MAX, wake=False)
+        reader.look()
+        await asyncio.wait_for(until(lambda: len(seen) == 3 * TURN_RECORDS_MAX), 2)
+        reader.stop()
+        return len(seen)
+
+    assert asyncio.run(scenario()) == 3 * TURN_RECORDS_MAX
+
+
 async def until(condition: Any) -> None:
     while not condition():
         await asyncio.sleep(0.001)
