@@ -26,6 +26,7 @@ TEST_PACKAGES=(
 	crun
 	debian-archive-keyring
 	gcc
+	iproute2
 	libc6-dev
 	mmdebstrap
 	procps

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.kernel
 FIRST_CALL_S = 400
 """Downloads of some 150 MB among them."""
 JOB_STARTS_WITHIN_S = 3.0
+ALL_TESTS_S = 1200
 
 # Start the installed service, wait for its socket, and run each argument as a command line of a shell.
 WITH_SERVICE = """
@@ -40,9 +41,9 @@ def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     shutil.rmtree(root)
 
 
-def job_started_at_s(output: str) -> float:
-    """When the script handed over to ``stockade run``, by its own clock."""
-    match = re.search(r"^\[ *([0-9.]+) s\] stockade run", output, re.MULTILINE)
+def job_started_at_s(output: str, job: str = "stockade run") -> float:
+    """When the script handed over to its job, by its own clock."""
+    match = re.search(rf"^\[ *([0-9.]+) s\] {job}", output, re.MULTILINE)
     assert match, output
     return float(match[1])
 
@@ -90,6 +91,31 @@ def test_the_second_call_needs_no_network(debian: Tree) -> None:
     status, output = debian.script("run", "--", "--duration", "1", network=False)
 
     assert status == 0, output
+
+
+def test_the_tests_install_what_they_need_and_run(debian: Tree) -> None:
+    some = ("-q", "tests/containers/test_sandbox.py")
+    status, first = debian.script("test", *some, timeout=FIRST_CALL_S)
+    assert status == 0, first
+    assert "apt-get install" in first
+
+    status, second = debian.script("test", *some, timeout=120)
+
+    assert status == 0, second
+    assert job_started_at_s(second, "pytest") < JOB_STARTS_WITHIN_S
+
+
+def test_a_run_without_a_test_fails(debian: Tree) -> None:
+    status, _ = debian.script("test", "-q", "-k", "no_test_has_this_name", "tests/unit/rules")
+
+    assert status == 5
+
+
+@pytest.mark.long
+def test_all_tests_pass_on_it(debian: Tree) -> None:
+    status, output = debian.script("test", "-q", "--ignore=tests/install", timeout=ALL_TESTS_S)
+
+    assert status == 0, output[-10_000:]
 
 
 def test_install_puts_a_working_service_on_the_host(debian: Tree) -> None:

@@ -1,7 +1,8 @@
 """A fresh Debian: a root tree made from packages, with a copy of this checkout in it, in which commands are run.
 
-Not a container: chroot in a mount namespace of its own, so that programs see this machine's kernel, processes and
-cgroups, as on a host. /run and /tmp are the tree's; what is mounted vanishes with the last process of a command.
+Not a container: only the mount namespace is its own, with the tree as its root, so that programs see this machine's
+kernel, processes and cgroups, as on a host. /run and /tmp are the tree's; what is mounted vanishes with the last
+process of a command.
 """
 
 import os
@@ -21,12 +22,16 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES = Path("/etc/machine-certificates.pem")
 _NOT_COPIED = (".git", ".venv", "build", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
 
+# Moving the tree onto / makes it the root of the namespace: paths in events end there, and runc can pivot from it.
 _ENTER = """
 root=$1; shift
+mount --bind "$root" "$root"
+cd "$root"
 for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
 mount -t tmpfs -o mode=0755 run "$root/run"
 mount -t tmpfs -o mode=1777 tmp "$root/tmp"
-exec chroot "$root" "$@"
+mount --move "$root" /
+exec chroot . "$@"
 """
 
 
@@ -50,7 +55,7 @@ class Tree:
         become = ["setpriv", f"--reuid={user}", "--clear-groups"] if user != "root" else []
         return subprocess.run(
             ["unshare", *namespaces, *enter, *become, *command],
-            env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **self.environment},
+            env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "STOCKADE_KERNEL_TESTS": "1", **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
