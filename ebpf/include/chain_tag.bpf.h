@@ -76,10 +76,19 @@ static __always_inline bool chain_step(struct chain *chain, bool probe)
  * tree of mounts. */
 static __always_inline u64 chain_tag(struct chain *chain, bool probe)
 {
-	for (int level = 0; level < CHAIN_LEVELS_MAX; level++) {
-		if (!chain_step(chain, probe))
-			return chain->tag ? chain->tag | 1 : 0;
-	}
+	u32 level = 0;
+
+again:
+	if (!chain_step(chain, probe))
+		return chain->tag ? chain->tag | 1 : 0;
+	level++;
+	/* A jump, however the compiler orders the blocks: older verifiers refuse a loop that is closed by falling
+	 * through ("back-edge"), until 10e14e9652bf ("bpf: fix control-flow graph checking in privileged mode"). */
+	asm volatile goto("if %[level] < %[max] goto %l[again]"
+			  :
+			  : [level] "r"(level), [max] "i"(CHAIN_LEVELS_MAX)
+			  :
+			  : again);
 	return 0;
 }
 
