@@ -1,6 +1,6 @@
 """Options of the whole test run, and the rule about tests that cannot run.
 
-A test marked ``kernel`` or ``containers`` needs root and more. Without them it is skipped, with the
+A test marked ``kernel``, ``containers`` or ``vm`` needs root and more. Without them it is skipped, with the
 reason; with ``STOCKADE_KERNEL_TESTS=1`` (CI) not being able to run is a failure, so that a job that
 tested nothing cannot be green.
 """
@@ -11,7 +11,7 @@ from collections.abc import Generator
 import pytest
 
 from tests.support.oci import find_runtimes
-from tests.support.prerequisites import find_obstacle
+from tests.support.prerequisites import CHECKS, find_obstacle
 from tests.support.sandbox import find_modes
 
 MUST_RUN = os.environ.get("STOCKADE_KERNEL_TESTS") == "1"
@@ -26,7 +26,7 @@ def pytest_report_header() -> list[str]:
     rule = (
         "must run" if MUST_RUN else "are skipped where they cannot run (STOCKADE_KERNEL_TESTS=1 makes that a failure)"
     )
-    return [f"cgroup modes here: {modes}; container runtimes: {runtimes}", f"kernel and container tests {rule}"]
+    return [f"cgroup modes here: {modes}; container runtimes: {runtimes}", f"kernel, container and guest tests {rule}"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,11 +38,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_bound(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("kernel", "containers"))
+    return any(item.get_closest_marker(name) for name in CHECKS)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for name in ("kernel", "containers"):
+    for name in CHECKS:
         if item.get_closest_marker(name) and (reason := find_obstacle(name)):
             pytest.skip(reason)
 

@@ -20,7 +20,8 @@ SERVICE_PACKAGES=(ca-certificates libbpf1 python3 python3-venv)
 # The linters of scripts/check that are not Python packages.
 CHECK_PACKAGES=(clang-format shellcheck)
 
-# Real containers, static programs for their root file systems, C programs of the tests, fresh Debian trees.
+# Real containers, static programs for their root file systems, C programs of the tests, fresh Debian trees, guests with
+# other kernels.
 TEST_PACKAGES=(
 	busybox-static
 	crun
@@ -30,6 +31,7 @@ TEST_PACKAGES=(
 	libc6-dev
 	mmdebstrap
 	procps
+	qemu-system-x86
 	runc
 	util-linux
 )
@@ -37,7 +39,8 @@ TEST_PACKAGES=(
 # Where there is no dpkg the programs themselves are looked for: "what it is for" is the Debian package that has it.
 declare -A PROGRAM_PACKAGE=(
 	[bpftool]=bpftool [busybox]=busybox-static [clang]=clang [clang-format]=clang-format [crun]=crun [gcc]=gcc
-	[llvm-strip]=llvm [make]=make [mmdebstrap]=mmdebstrap [runc]=runc [shellcheck]=shellcheck [unshare]=util-linux
+	[llvm-strip]=llvm [make]=make [mmdebstrap]=mmdebstrap
+	[qemu-system-x86_64]=qemu-system-x86 [runc]=runc [shellcheck]=shellcheck [unshare]=util-linux
 )
 
 is_debian() {
