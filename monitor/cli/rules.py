@@ -10,6 +10,7 @@ import click
 
 from monitor.cli.output import ExitCode, fail, format_option, print_json, print_table, quiet_end
 from monitor.cli.rules_explain import build_explanation, show_explanation
+from monitor.engine.builtin_rules import BUILTIN_RULES
 from monitor.model.rule import Rule
 from monitor.rules.binding import bind_rules
 from monitor.rules.errors import RuleErrors
@@ -86,8 +87,9 @@ def explain(rule: str, folders: tuple[Path, ...], *, with_shipped: bool, output:
     book = load_or_fail(find_sources(folders, with_shipped=with_shipped))
     found = _find_rule(book, rule)
     if found is None:
-        names = [known.name for known in book.all_rules]
-        fail(f"no rule has the name or id {rule!r}{suggest(rule, names)} (see `stockade rules list`)", ExitCode.USAGE)
+        names = [known.name for known in (*book.all_rules, *BUILTIN_RULES)]
+        hint = "see `stockade rules list`; of rules elsewhere give the folder too: `stockade rules explain RULE DIR`"
+        fail(f"no rule has the name or id {rule!r}{suggest(rule, names)} ({hint})", ExitCode.USAGE)
     explanation = build_explanation(found, book, date.today())
     if output == "json":
         print_json(explanation)
@@ -168,7 +170,7 @@ def _default_samples(sources: Sequence[Path]) -> list[Path]:
 
 
 def _find_rule(book: RuleBook, wanted: str) -> Rule | None:
-    return next((rule for rule in book.all_rules if wanted in {rule.name, rule.id}), None)
+    return next((rule for rule in (*book.all_rules, *BUILTIN_RULES) if wanted in {rule.name, rule.id}), None)
 
 
 def _show_mistakes(errors: RuleErrors, output: str) -> None:
@@ -195,10 +197,14 @@ def _show_check(rules: RuleSet) -> None:
         click.echo(escape_text(f"{rule.location}: inactive: {rule.name}: {rule.inactive_reason}"))
     events = ", ".join(sorted(rules.needed_events)) or "none"
     click.echo(
-        f"{len(rules.rules)} rules are right: {len(rules.enabled)} match single events, "
+        f"{_count_rules(len(rules.rules))} right: {len(rules.enabled)} match single events, "
         f"{len(rules.correlations)} correlate, {len(inactive)} are inactive; {len(rules.warnings)} warnings\n"
         f"they need {events}, and {len(rules.open_patterns)} patterns in the kernel's open filter"
     )
+
+
+def _count_rules(count: int) -> str:
+    return "1 rule is" if count == 1 else f"{count} rules are"
 
 
 def _build_check_document(rules: RuleSet) -> dict[str, object]:

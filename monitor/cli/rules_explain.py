@@ -27,7 +27,7 @@ def build_explanation(rule: Rule, book: RuleBook, today: date) -> Document:
         "name": rule.name,
         "title": rule.title,
         "id": rule.id,
-        "file": str(rule.location),
+        "file": str(rule.location) if rule.location.line else rule.location.file,
         "level": rule.severity.label,
         "status": rule.status,
         "score": rule.score,

@@ -49,17 +49,47 @@ def parse_since(text: str, now_ns: int) -> int:
         raise ValueError(f"{text!r} is neither an age (30s, 5m, 2h, 1d) nor an ISO time (2026-11-23T15:30)") from error
 
 
+def _check_container(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text == "":
+        raise click.BadParameter("is empty: a name, an id, pod/NAME, or 'host'")
+    return text
+
+
+def _check_observed(_context: click.Context, _option: click.Parameter, globs: tuple[str, ...]) -> tuple[str, ...]:
+    if globs:
+        from monitor.runtime.visibility import check_glob  # noqa: PLC0415 - not needed without --observe
+
+        try:
+            for glob in globs:
+                check_glob(glob)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return globs
+
+
 @click.command()
 @format_option(*OUTPUTS)
 @click.option("--filter", "filter_text", metavar="EXPR", help="Only what matches, e.g. 'Image|endswith: /curl'.")
-@click.option("--container", metavar="C", help="Only this container: name, id, pod/NAME; 'host' for none.")
+@click.option(
+    "--container",
+    callback=_check_container,
+    metavar="C",
+    help="Only this container: name, id, pod/NAME; 'host' for none.",
+)
 @click.option("-n", "--last", "last", type=click.IntRange(0, 1_000_000), metavar="N", help="First the last N kept.")
 @click.option(
     "--since", "since_ns", callback=_parse_since_option, metavar="T", help="First what is kept since: 5m, 2h, ISO time."
 )
 @click.option("--no-follow", is_flag=True, help="End after what is kept.")
 @click.option("--alerts", is_flag=True, help="Alerts only.")
-@click.option("--observe", "observed", multiple=True, metavar="GLOB", help="Also stream opens of these files (root).")
+@click.option(
+    "--observe",
+    "observed",
+    callback=_check_observed,
+    multiple=True,
+    metavar="GLOB",
+    help="Also stream opens of these files (root).",
+)
 @run_dir_option
 @quiet_end
 def tail(

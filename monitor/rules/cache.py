@@ -60,9 +60,12 @@ def store(folder: Path, key: str, book: RuleBook) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        temporary.replace(folder / FILE_NAME)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+            temporary.replace(folder / FILE_NAME)
+        except OSError:
+            temporary.unlink()  # a full disk is not made fuller
 
 
 def _read_own(path: Path) -> bytes | None:

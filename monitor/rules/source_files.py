@@ -1,6 +1,11 @@
-"""Find and read the rule files of some folders: bytes only, in a fixed order, bounded."""
+"""Find and read the rule files of some folders: bytes only, in a fixed order, bounded.
 
-from collections.abc import Sequence
+What cannot be read is a mistake, never a rule fewer. Symbolic links to files are
+followed, those to folders are not.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -43,27 +48,29 @@ def read_sources(sources: Sequence[Path], problems: Problems) -> list[RuleFile]:
 def _find_files(sources: Sequence[Path], problems: Problems) -> list[Path]:
     found: dict[Path, None] = {}
     for source in sources:
-        try:
-            paths = _files_below(source) if source.is_dir() else [source]
-        except OSError as error:
-            problems.error(Location(str(source), 1, 1), f"cannot be read: {error.strerror}")
-            continue
-        if not source.is_dir() and not source.is_file():
+        if source.is_dir():
+            found.update(dict.fromkeys(sorted(_files_below(source, problems))))
+        elif source.is_file():
+            found[source] = None
+        else:
             problems.error(Location(str(source), 1, 1), "no such file or folder")
-            continue
-        found.update(dict.fromkeys(paths))
     return list(found)
 
 
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (path.parent == folder and path.name in NOT_RULES)
-        and path.is_file()
-    )
+def _files_below(folder: Path, problems: Problems) -> Iterator[Path]:
+    def report(error: OSError) -> None:
+        problems.error(Location(str(error.filename), 1, 1), f"cannot be read: {error.strerror}")
+
+    for parent, folders, names in os.walk(folder, onerror=report):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if path.suffix not in SUFFIXES or name.startswith(".") or (path.parent == folder and name in NOT_RULES):
+                continue
+            if path.is_file():
+                yield path
+            else:
+                problems.error(Location(str(path), 1, 1), "not a file: a link that leads nowhere, or a device")
 
 
 def _read_file(path: Path, problems: Problems) -> bytes:

@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from monitor.cli.rules import rules_group
+from monitor.engine.builtin_rules import BUILTIN_RULES
+from monitor.model.rule import Rule
 from tests.support.rule_texts import IDS, rule_text
 
 GOOD = rule_text(
@@ -123,3 +125,24 @@ def test_the_shipped_rules_are_the_default() -> None:
 
     assert result.exit_code == 0
     assert "rules are right" in result.output
+
+
+@pytest.mark.parametrize("rule", BUILTIN_RULES, ids=lambda rule: rule.name)
+def test_each_alert_has_a_rule_to_explain(folder: Path, rule: Rule) -> None:
+    result = call("explain", rule.name, folder)
+
+    assert result.exit_code == 0
+    assert f"{rule.name}: {rule.title}" in result.output
+    assert "built in\n" in result.output
+
+
+def test_explain_says_how_rules_elsewhere_are_found(folder: Path) -> None:
+    result = call("explain", "goud", folder)
+
+    assert result.exit_code == 2
+    assert "did you mean 'good'?" in result.output
+    assert "stockade rules explain RULE DIR" in result.output
+
+
+def test_check_of_one_rule(folder: Path) -> None:
+    assert "1 rule is right" in call("check", folder / "good.yml").output

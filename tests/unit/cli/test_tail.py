@@ -17,7 +17,7 @@ from monitor.cli.tail import parse_since
 from monitor.sinks.frames import build_frame
 from tests.unit.cli.commands import finish, run, start
 from tests.unit.sinks import samples
-from tests.unit.sinks.serving import RunningStream, running_control, running_stream
+from tests.unit.sinks.serving import FULL, RunningStream, running_control, running_stream
 
 SECOND_NS = 1_000_000_000
 
@@ -243,10 +243,10 @@ def test_observing_lasts_as_long_as_the_command(served: RunningStream) -> None:
 
 def test_a_glob_that_the_service_refuses_is_an_error(served: RunningStream) -> None:
     with running_control(served.folder):
-        done = run("tail", "--observe", "etc", "--run-dir", served.folder)
+        done = run("tail", "--observe", FULL, "--run-dir", served.folder)
 
     assert done.returncode == 3
-    assert done.stderr == "stockade: etc: a glob begins with /\n"
+    assert done.stderr == "stockade: the table is full\n"
 
 
 @pytest.mark.parametrize(
@@ -274,3 +274,18 @@ def test_a_wrong_time_is_told_with_the_option(tmp_path: Path) -> None:
 
     assert done.returncode == click.UsageError.exit_code == 2
     assert "--since" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "mistake"),
+    [
+        (("--container", ""), "is empty"),
+        (("--observe", "etc/*"), "a path to observe begins with /"),
+        (("--observe", "/**"), "names every file"),
+    ],
+)
+def test_wrong_options_are_the_users_mistake(tmp_path: Path, words: tuple[str, str], mistake: str) -> None:
+    done = run("tail", *words, "--run-dir", tmp_path)
+
+    assert done.returncode == 2
+    assert mistake in done.stderr

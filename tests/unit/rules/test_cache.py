@@ -119,3 +119,15 @@ def test_the_key_depends_on_names_and_bytes_of_all_files() -> None:
 
     assert len(keys) == 5
     assert key(("a", b"b")) == key(("a", b"b"))
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(folder: Path) -> None:
+    cached = folder / "cache" / cache.FILE_NAME
+    cached.unlink()
+    cached.mkdir()
+    (cached / "in-the-way").touch()
+
+    rules = load_text(folder / "rules", cache_dir=folder / "cache")
+
+    assert len(rules.enabled) == 1
+    assert [path.name for path in (folder / "cache").iterdir()] == [cache.FILE_NAME]

@@ -1,5 +1,6 @@
 """Every mistake of every file is reported at once, at its place."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,43 @@ def test_a_prefix_that_the_kernel_cannot_hold() -> None:
     text = rule_text(f"sel: {{TargetFilename|startswith: /{'x' * 255}}}\ncondition: sel", category="file_access")
 
     assert "5:1: the kernel compares at most 255 bytes" in mistakes(text)[0]
+
+
+def test_a_link_that_leads_nowhere_is_no_rule_fewer(tmp_path: Path) -> None:
+    (tmp_path / "good.yml").write_text(GOOD)
+    (tmp_path / "dangling.yml").symlink_to("nowhere")
+    (tmp_path / "device.yml").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "fifo.yml")
+
+    with pytest.raises(RuleErrors) as caught:
+        load_rules([tmp_path])
+
+    assert sorted(str(error) for error in caught.value.errors) == [
+        f"{tmp_path}/{name}:1:1: not a file: a link that leads nowhere, or a device"
+        for name in ("dangling.yml", "device.yml", "fifo.yml")
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody who may not read")
+def test_a_folder_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(RuleErrors) as caught:
+            load_rules([tmp_path])
+    finally:
+        os.seteuid(0)
+
+    assert [str(error) for error in caught.value.errors] == [
+        f"{tmp_path}/closed:1:1: cannot be read: Permission denied"
+    ]
+
+
+def test_hidden_files_and_folders_hold_no_rules(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "x.yml").write_text("- no rule")
+    (tmp_path / ".x.yml").write_text("- no rule")
+
+    assert load_rules([tmp_path]).rules == ()

@@ -127,6 +127,10 @@ def running_stream(folder: Path | None = None, **settings: Any) -> Iterator[Runn
             stream.close()
 
 
+FULL = "/full"
+"""A glob that :class:`Handler` refuses though it is one."""
+
+
 class Handler:
     """A :class:`~monitor.sinks.control.ControlHandler` that remembers what it was told."""
 
@@ -141,6 +145,8 @@ class Handler:
     def add_observe(self, observe: Observe) -> int:
         if not observe.path.startswith("/"):
             raise ValueError(f"{observe.path}: a glob begins with /")
+        if observe.path == FULL:
+            raise ValueError("the table is full")
         self._tokens += 1
         self.observed[self._tokens] = observe
         return self._tokens
