@@ -26,8 +26,10 @@ class RingSettings(Struct, frozen=True):
 class LimiterSettings(Struct, frozen=True):
     """The per-cgroup token buckets in the kernel."""
 
-    bulk_per_s: int = 20_000
-    bulk_burst: int = 40_000
+    bulk_per_s: int = 4_000
+    """About what one core judges in half its time: the ring is shared, and a container that could fill it would
+    delay what the others open."""
+    bulk_burst: int = 8_000
     exec_per_s: int = 20_000
     exec_burst: int = 40_000
 

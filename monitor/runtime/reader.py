@@ -115,7 +115,7 @@ class RingReader:
             self._listen()
         else:
             self._set_sleeps(True)
-            if self._is_behind():  # written between our last look and our word that we sleep
+            if self.backlog_bytes:  # written between our last look and our word that we sleep
                 self._loop.call_soon(self.look)
 
     def _stay_awake(self, pause_s: float, *, was_napping: bool) -> None:
@@ -125,5 +125,7 @@ class RingReader:
             self._unlisten()
         self._nap = self._loop.call_later(pause_s, self.look)
 
-    def _is_behind(self) -> bool:
-        return self._urgent.position < self._urgent.end or self._bulk.position < self._bulk.end
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes of both rings that are written and not yet read."""
+        return self._urgent.backlog_bytes + self._bulk.backlog_bytes

@@ -41,6 +41,8 @@ TICK_S: Final = 0.5
 LOSSES_EVERY_TICKS: Final = 2
 HEARTBEAT_EVERY_TICKS: Final = 10
 OBSERVES_MAX: Final = 64
+STOP_READ_S: Final = 2.0
+"""At the end what the rings still hold is judged, for so long."""
 
 
 class ServiceParts(Struct):
@@ -255,8 +257,11 @@ class Service:
         self._is_stopped = True
         self.reader.stop()
         self.sensors.detach()  # first: on a busy host the rings never run dry
-        while self.reader.drain():
+        end = time.monotonic() + STOP_READ_S
+        while self.reader.drain() and time.monotonic() < end:
             pass
+        if unread := self.reader.backlog_bytes:
+            _LOG.warning("%d bytes of records were not judged: after a flood the end does not wait for them", unread)
         self.collect_losses(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
         self.sensors.close()
 

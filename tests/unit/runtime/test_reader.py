@@ -17,6 +17,10 @@ class FakeRing:
         self.end = 0
         self.fd, self._write_end = os.pipe()
 
+    @property
+    def backlog_bytes(self) -> int:
+        return self.end - self.position
+
     def put(self, count: int, *, wake: bool = True) -> None:
         self.end += count
         if wake:
