@@ -74,7 +74,7 @@ def test_hostile_file_names(container: oci.Container, tail: Tail) -> None:
     assert names[4] == "n" * 255
 
 
-@pytest.mark.parametrize("output", ["pretty", "wide"])
+@pytest.mark.parametrize("output", ["pretty", "wide", "json"])
 def test_nothing_that_a_terminal_obeys_is_printed(
     output: str, container: oci.Container, sandbox: Sandbox, service: Service, tail: Tail
 ) -> None:

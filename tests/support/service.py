@@ -59,7 +59,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What the service wrote on standard error and output so far."""
+        """What the service wrote on standard error so far; standard output is nobody's, as under systemd."""
         return (self.folder / "log").read_text(errors="backslashreplace")
 
     def __enter__(self) -> Self:
@@ -71,7 +71,6 @@ class Service:
             readiness.bind(str(notify))
             self._process = self.sandbox.start(
                 stockade_command("run", *words, *self._options),
-                stdout=log,
                 stderr=log,
                 env={"PYTHONPATH": str(REPOSITORY), "NOTIFY_SOCKET": str(notify)},
             )
@@ -125,8 +124,11 @@ class Service:
         if sockets := [path.name for path in self.run_dir.glob("*.sock")]:
             raise ServiceError(f"sockets left behind: {', '.join(sockets)}")
 
-    def tail(self, *options: str, last: int = 0) -> "Tail":
-        """Subscribe with ``stockade tail -o json``; ends with the service. ``last``: so many past events first."""
+    def tail(self, *options: str, last: int = 10_000) -> "Tail":
+        """Subscribe with ``stockade tail -o json``; ends with the service.
+
+        ``last``: so many past events first, so that nothing is missed between this call and the subscription.
+        """
         tail = Tail(self, ("-n", str(last), *options))
         self._tails.append(tail)
         return tail
@@ -135,6 +137,15 @@ class Service:
         """Run another subcommand against this service."""
         line = stockade_command(*words, f"--run-dir={self.run_dir}")
         return self.sandbox.run(line, check=False, env={"PYTHONPATH": str(REPOSITORY)})
+
+    def describe_health(self) -> str:
+        """What was lost or dropped, for the message of a test that misses something."""
+        try:
+            status = self.status()
+        except ServiceError as error:
+            return str(error)
+        shown = ("uptime_s", "lost", "limited", "dropped", "stream", "events", "engine", "self", "notes")
+        return "\n".join(f"status {name}: {status.get(name)}" for name in shown)
 
     def status(self) -> dict[str, Any]:
         """``stockade status -o json``. Raises ServiceError with its words when it fails."""
@@ -208,7 +219,7 @@ class Tail:
         return (
             f"{len(found)} of {count} documents came: {wanted.__doc__ or wanted}\n"
             f"the last of {len(self._documents)} were:\n  {shown}\n"
-            f"tail said: {said}\nservice said: {self._service.log[-2000:]}"
+            f"tail said: {said}\nservice said: {self._service.log[-2000:]}\n{self._service.describe_health()}"
         )
 
     def stop(self) -> int:
