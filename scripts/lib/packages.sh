@@ -38,8 +38,8 @@ TEST_PACKAGES=(
 
 # Where there is no dpkg the programs themselves are looked for: "what it is for" is the Debian package that has it.
 declare -A PROGRAM_PACKAGE=(
-	[bpftool]=bpftool [busybox]=busybox-static [clang]=clang [clang-format]=clang-format [crun]=crun [gcc]=gcc
-	[llvm-strip]=llvm [make]=make [mmdebstrap]=mmdebstrap
+	[bpftool]=bpftool [busybox]=busybox-static [clang]=clang [clang-format]=clang-format [crun]=crun [gcc]=gcc [ip]=iproute2
+	[make]=make [mmdebstrap]=mmdebstrap
 	[qemu-system-x86_64]=qemu-system-x86 [runc]=runc [shellcheck]=shellcheck [unshare]=util-linux
 )
 
@@ -104,5 +104,5 @@ _require_programs() {
 		missing+=("bpf/bpf_helpers.h (Debian: libbpf-dev)")
 	fi
 	((${#missing[@]} == 0)) && return
-	fail 3 "packages are installed by itself only on Debian; install these and run it again:" "${missing[@]/#/  }"
+	fail 3 "installs packages by itself only on Debian; install these and run it again:" "${missing[@]/#/  }"
 }
