@@ -19,6 +19,8 @@ from monitor.bpf.ring import RecordHandler, Ring
 
 BUSY_RECORDS_PER_S: Final = 3_000
 NAP_S: Final = 0.002
+BACKSTOP_S: Final = 0.1
+"""Records that wake nobody (forks, exits) wait no longer than this."""
 URGENT_RECORDS_AT_ONCE: Final = 256
 BULK_RECORDS_AT_ONCE: Final = 64
 TURN_RECORDS_MAX: Final = 2_048
@@ -38,6 +40,7 @@ class RingReader:
         self._set_sleeps = set_sleeps
         self._loop: asyncio.AbstractEventLoop | None = None
         self._nap: asyncio.TimerHandle | None = None
+        self._backstop: asyncio.TimerHandle | None = None
         self._rate_per_s = 0.0
         self._last_look = 0.0
         self._bulk_mark = 0
@@ -49,12 +52,15 @@ class RingReader:
         """Begin to read on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._last_look = self._loop.time()
+        self._backstop = self._loop.call_later(BACKSTOP_S, self._look_again)
         self._listen()
 
     def stop(self) -> None:
         """Read no more."""
         if self._loop is None:
             return
+        if self._backstop is not None:
+            self._backstop.cancel()
         if self._nap is not None:
             self._nap.cancel()
             self._nap = None
@@ -91,6 +97,13 @@ class RingReader:
         assert self._loop is not None
         self._loop.remove_reader(self._urgent.fd)
         self._loop.remove_reader(self._bulk.fd)
+
+    def _look_again(self) -> None:
+        """Look now and then, whoever says what."""
+        if self._loop is not None:
+            self._backstop = self._loop.call_later(BACKSTOP_S, self._look_again)
+            if self._nap is None:
+                self.look()
 
     def look(self) -> None:
         """Something is there, a nap is over, or it is time: read, then decide how to wait.
