@@ -103,16 +103,18 @@ static __always_inline int open_succeeded(struct syscall_exit_context *ctx, u32 
 	struct open_site site = { .generation = *(volatile u32 *)&open_policy_generation, .result = ctx->result };
 	const struct open_filter *filter = &open_filters[site.generation & 1];
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct file_facts facts;
 
 	site.file = opened_file(task, ctx->result, probe);
 	if (!site.file) {
 		count(COUNTER_OPEN_VANISHED);
 		return 0;
 	}
-	site.access = open_access_of(site.file, task, call, probe);
+	file_fetch(site.file, &facts, probe);
+	site.place = facts.place;
+	site.access = open_access_of(site.file, facts.mode, task, call, probe);
 	if (!(filter->head.wanted & access_interest(site.access)))
 		return 0;
-	file_place(site.file, &site.place, probe);
 	if (!open_is_suspect(&site, filter, probe) && !open_any(&filter->head, site.access, task)) {
 		OPEN_ON_TAG_HIT(&site, probe);
 		return 0;

@@ -11,6 +11,7 @@
 #ifndef STOCKADE_MATCH_BPF_H
 #define STOCKADE_MATCH_BPF_H
 
+#include "open_fetch.bpf.h"
 #include "open_maps.bpf.h"
 
 #define FOLD 0x2020202020202020ULL
@@ -20,12 +21,6 @@
 struct span {
 	u32 begin;
 	u32 length;
-};
-
-/* A name's first and last eight bytes, folded; short names are padded with zeros, on the outer side. */
-struct name_ends {
-	u64 head;
-	u64 tail;
 };
 
 static __always_inline bool bitmap_has(const u64 *bitmap, u32 bit)

@@ -82,9 +82,8 @@ static __always_inline bool open_truncates(struct file *file, struct task_struct
 
 /* No access at all: O_PATH (what is then opened through it is an open of its own), or O_ACCMODE's fourth value,
  * which is for ioctl only. */
-static __always_inline u32 open_access_of(struct file *file, struct task_struct *task, u32 call, bool probe)
+static __always_inline u32 open_access_of(struct file *file, u32 mode, struct task_struct *task, u32 call, bool probe)
 {
-	u32 mode = file_mode(file, probe);
 	u32 access = (mode & FMODE_READ ? OPEN_READ : 0) | (mode & FMODE_WRITE ? OPEN_WRITE : 0);
 
 	if (mode & FMODE_CREATED)
@@ -119,17 +118,20 @@ static __always_inline u32 scope_interest(u64 cgroup_id)
 	return *tag == CGROUP_CONTAINER ? INTEREST_CONTAINER : INTEREST_HOST;
 }
 
-/* Kernel names are at least 32 bytes of memory: the first eight can be read whatever the length. */
-static __always_inline struct name_ends name_ends_fetch(const unsigned char *name, u32 length, bool probe)
+/* Folded; a short name is padded with zeros, its head behind it and its tail before. */
+static __always_inline struct name_ends name_ends_folded(struct dentry_facts *facts, bool probe)
 {
-	struct name_ends ends = { .head = load_bytes(name, probe) | FOLD };
+	struct name_ends ends = {};
+	u32 padding = 64 - 8 * facts->length;
 
-	if (length >= 8) {
-		ends.tail = load_bytes(name + length - 8, probe) | FOLD;
+	name_fetch(facts->name, facts->length, &ends, probe);
+	ends.head |= FOLD;
+	if (facts->length >= 8) {
+		ends.tail |= FOLD;
 		return ends;
 	}
-	ends.tail = ends.head << (64 - 8 * length & 63);
-	ends.head = ends.tail >> (64 - 8 * length & 63);
+	ends.tail = ends.head << (padding & 63);
+	ends.head = ends.tail >> (padding & 63);
 	return ends;
 }
 
@@ -155,7 +157,7 @@ static __always_inline bool open_is_suspect(struct open_site *site, const struct
 	chain.dentry = facts.parent;
 	if (facts.parent == dentry)
 		return true;
-	if (name_is_suspect(filter->names[class], name_ends_fetch(facts.name, facts.length, probe), facts.length))
+	if (name_is_suspect(filter->names[class], name_ends_folded(&facts, probe), facts.length))
 		return true;
 	if (!(filter->head.prefixes & class_interest(class)))
 		return false;
