@@ -2,8 +2,8 @@
 /*
  * From a descriptor to the bytes of its file's name, in two ways: by direct loads
  * through bpf_rdonly_cast() (no helper, about 1 ns a load), and by probe reads for
- * kernels before 6.2, which lack it (6 to 10 ns each, 30 where returns are guarded). `probe` is a constant in
- * every program.
+ * kernels before 6.2, which lack it (6 to 10 ns each, 30 where the CPU needs its
+ * returns guarded). `probe` is a constant in every program.
  */
 #ifndef STOCKADE_OPEN_FETCH_BPF_H
 #define STOCKADE_OPEN_FETCH_BPF_H
