@@ -23,6 +23,8 @@ REPLAY_CHUNK: Final = 32
 """Records of the history that are encoded before others get their turn: about 0.5 ms."""
 SEARCH_CHUNK: Final = 512
 """Records of the history that a filter looks at before others get their turn."""
+CATCH_UP_AT_ONCE: Final = 1_024
+"""So many records that came meanwhile are sent in one go, after which the subscriber is up to date."""
 
 logger = logging.getLogger(__name__)
 
@@ -199,13 +201,15 @@ class StreamConnection(Connection):
 
     async def _catch_up(self, following: int) -> None:
         """Send all that was published while the history went out, from number ``following`` on."""
-        while following < self._feed.next_sequence:
+        while (behind := self._feed.next_sequence - following) > 0:
             for numbered in self._feed.read_history(following):
                 # What even the history could not keep is lost, whether it would have matched or not.
                 self.queue.count_dropped(numbered.sequence - following)
                 if self._takes_old(numbered):
                     self._send_old(numbered)
                 following = numbered.sequence + 1
+            if behind <= CATCH_UP_AT_ONCE:
+                return  # caught up: to wait once more would let new ones come, on a busy host for ever
             await asyncio.sleep(0)
 
     def _takes_old(self, numbered: Numbered) -> bool:

@@ -24,6 +24,13 @@ class Scene(NamedTuple):
     container: oci.Container
 
 
+@pytest.fixture(scope="module")
+def service(sandbox: Sandbox) -> Iterator[Service]:
+    """The shipped rules alone."""
+    with Service(sandbox) as started:
+        yield started
+
+
 @pytest.fixture(scope="module", params=oci.find_combinations(), ids="-".join)
 def scene(request: pytest.FixtureRequest, rootfs: Path) -> Iterator[Scene]:
     runtime, mode = request.param

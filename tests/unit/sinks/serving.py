@@ -77,9 +77,10 @@ class RunningStream:
 
     def publish(self, *records: Any) -> None:
         """Publish all in one turn of the loop."""
-        self.thread.call(self._publish, records)
+        self.thread.call(self.publish_here, *records)
 
-    def _publish(self, records: tuple[Any, ...]) -> None:
+    def publish_here(self, *records: Any) -> None:
+        """The same on the loop's thread."""
         for record in records:
             if isinstance(record, Context):
                 self.stream.publish_event(record)

@@ -50,6 +50,21 @@ def test_history_and_live_records_join_without_gap_or_repeat(served: RunningStre
     assert sequences(documents) == list(range(201, 1001))
 
 
+def test_more_subscribers_than_replays_catch_up_on_a_host_that_is_never_quiet(served: RunningStream) -> None:
+    """A record comes in every turn of the loop."""
+
+    def publish_for_ever() -> None:
+        served.publish_here(samples.context())
+        served.thread.loop.call_soon(publish_for_ever)
+
+    served.thread.call(publish_for_ever)
+    clients = [served.subscribe(last=5) for _ in range(5)]
+
+    assert [len(read_documents(client, 50)) for client in clients] == [50] * 5
+    for client in clients:
+        client.close()
+
+
 def test_all_of_the_history_without_following_ends_by_itself(served: RunningStream) -> None:
     served.publish(*[samples.context()] * 2_000)
     with served.subscribe(follow=False) as client:
