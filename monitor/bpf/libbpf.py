@@ -148,15 +148,15 @@ class BpfObject:
             raise ValueError(f"{name} has {len(view)} bytes, not {len(value)}")
         view[:] = value
 
-    def load(self) -> None:
+    def load(self, *, explain: bool = True) -> None:
         """Load maps and programs.
 
         Raises:
-            LibbpfError: with the verifier's last lines in ``log``.
+            LibbpfError: with ``explain``, what libbpf and the verifier said last is in ``log``.
         """
         result = self._library.bpf_object__load(self._object)
         if result:
-            raise LibbpfError(-result, f"{self.path.name} cannot be loaded", self._explain_load())
+            raise LibbpfError(-result, f"{self.path.name} cannot be loaded", self._explain_load() if explain else "")
         for section in {".bss", ".data"} & {section for section, _, _ in self._variables.values()}:
             self._share(section)
 

@@ -97,7 +97,7 @@ class Sensors:
             bpf_object = BpfObject(path)
             try:
                 self._set_up(bpf_object, variant)
-                bpf_object.load()
+                bpf_object.load(explain=variant == variants[-1])
             except LibbpfError:
                 bpf_object.close()
                 if variant == variants[-1]:

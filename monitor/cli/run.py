@@ -5,27 +5,30 @@ import logging
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from monitor import __version__
+from monitor import STARTED_S, __version__
 from monitor.cli.output import ExitCode, fail
-from monitor.cli.settings_options import load_or_fail
+from monitor.cli.settings_options import fail_for_rules, load_or_fail
 from monitor.config.settings import Settings
 from monitor.host.runtimes.find import find_runtimes
 from monitor.model.alert import Alert
 from monitor.model.process import Context
 from monitor.rules.errors import RuleErrors
 from monitor.runtime.errors import AlreadyRunning, StartError
-from monitor.runtime.launch import LaunchOptions, launch, seconds_since_process_start
+from monitor.runtime.launch import LaunchOptions, launch
 from monitor.runtime.service import Readiness, Service
 from monitor.sinks.console import ConsoleSink
 from monitor.sinks.origin import Origin
 
 TRY_COMMAND = "cp /bin/true /dev/shm/try && /dev/shm/try; rm -f /dev/shm/try"
 """Harmless, and one shipped rule names it."""
+TRY_RULE = "program_run_from_shared_memory"
+"""The rule that :data:`TRY_COMMAND` fires."""
 
 
 @click.command()
@@ -53,9 +56,7 @@ def launch_or_fail(settings: Settings, launch_options: LaunchOptions) -> None:
     try:
         asyncio.run(launch(settings, launch_options))
     except RuleErrors as errors:
-        for error in errors.errors:
-            click.echo(str(error), err=True)
-        fail(f"{len(errors.errors)} mistakes in the rules: nothing was started", ExitCode.USAGE)
+        fail_for_rules(errors, "nothing was started")
     except AlreadyRunning as error:
         fail(str(error), ExitCode.USAGE)
     except StartError as error:
@@ -121,7 +122,7 @@ def _say_ready(service: Service, readiness: Readiness, counter: _AlertCounter) -
     tag = hierarchy.kind if not hierarchy.controller else f"{hierarchy.kind} {hierarchy.controller}"
     lost = sum(service.lost.values())
     click.echo(
-        f"stockade {__version__} is ready after {seconds_since_process_start():.2f} s "
+        f"stockade {__version__} is ready after {time.monotonic() - STARTED_S:.2f} s "
         f"(self test: an exec came through in {readiness.self_test_s * 1000:.0f} ms)\n"
         f"  kernel      Linux {os.uname().release}, containers told apart by {tag} at {hierarchy.mount}\n"
         f"  tier        observe (tracepoints; nothing is denied), mode {parts.settings.mode}\n"
@@ -130,5 +131,6 @@ def _say_ready(service: Service, readiness: Readiness, counter: _AlertCounter) -
         f"  lost        {lost} records",
         err=True,
     )
-    if not counter.alerts:
+    can_try = any(rule.name == TRY_RULE and not rule.inactive_reason for rule in parts.rules.rules)
+    if can_try and not counter.alerts:
         click.echo(f"  try         {TRY_COMMAND}     (in another terminal)", err=True)

@@ -1,63 +1,58 @@
 """Does every CPU still report? A fault inside a program can silence one CPU for good, and nothing else tells.
 
-Each beat pins a short-lived thread to one CPU; its end must move that CPU's count
-of the exit hook. (The kernel keeps a recursion mark per program and CPU; a fault
-while it is set leaves it set.)
+Each beat lets short-lived threads end on some CPUs, and looks whether those of the
+beat before have moved their CPUs' counts of the exit hook: a CPU has the whole time
+between two beats. (The kernel keeps a recursion mark per program and CPU; a fault
+while it is set leaves it set, and the program never runs on that CPU again.)
 """
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from monitor.bpf.sensors import Heartbeat
 
+CPUS_A_BEAT: Final = 16
+_MISSES_MAX: Final = 2
+"""One miss may be a host that is too busy to run a thread within a beat."""
+
 
 class CpuHeartbeat:
-    """Visits one CPU a beat, in turn."""
+    """Visits some CPUs a beat, in turn."""
 
     def __init__(self, read_heartbeats: Callable[[], list[Heartbeat]]) -> None:
         self._read = read_heartbeats
         self._cpus = sorted(os.sched_getaffinity(0))
-        self._next = 0
-        self.silent_cpus: set[int] = set()
+        self._turn = itertools.cycle(self._cpus)
+        self._expected: dict[int, int] = {}
+        """CPUs that were visited -> the count that must be passed by now."""
+        self._misses: dict[int, int] = {}
 
-    def beat(self) -> int | None:
-        """Look at the next CPU; answer its number when it has newly fallen silent."""
-        cpu = self._cpus[self._next % len(self._cpus)]
-        self._next += 1
-        before = self._read()[cpu]
-        if not _exit_on(cpu):
-            return None
-        if self._read()[cpu].exit_hook > before.exit_hook:
-            self.silent_cpus.discard(cpu)
-            return None
-        is_new = cpu not in self.silent_cpus
-        self.silent_cpus.add(cpu)
-        return cpu if is_new else None
+    @property
+    def silent_cpus(self) -> frozenset[int]:
+        """CPUs that do not report."""
+        return frozenset(cpu for cpu, misses in self._misses.items() if misses >= _MISSES_MAX)
 
+    def beat(self) -> list[int]:
+        """Judge the last visits, make the next ones; answer CPUs that have newly fallen silent."""
+        before = self.silent_cpus
+        counts = self._read()
+        for cpu, count in self._expected.items():
+            if counts[cpu].exit_hook > count:
+                self._misses.pop(cpu, None)
+            else:
+                self._misses[cpu] = self._misses.get(cpu, 0) + 1
+        self._expected = {}
+        for cpu in itertools.islice(self._turn, min(CPUS_A_BEAT, len(self._cpus))):
+            self._expected[cpu] = counts[cpu].exit_hook
+            threading.Thread(target=self._visit, args=(cpu,), name="heartbeat", daemon=True).start()
+        return sorted(self.silent_cpus - before)
 
-def _exit_on(cpu: int) -> bool:
-    """Let a thread end on this CPU; False when it could not get there (taken offline, cpuset)."""
-    there = threading.Event()
-
-    def visit() -> None:
+    def _visit(self, cpu: int) -> None:
+        """Run on this CPU and end there."""
         try:
             os.sched_setaffinity(0, {cpu})
         except OSError:
-            return
-        there.set()
-
-    thread = threading.Thread(target=visit, name="heartbeat")
-    thread.start()
-    native_id = thread.native_id
-    thread.join(1.0)
-    _wait_gone(native_id)
-    return there.is_set()
-
-
-def _wait_gone(native_id: int | None) -> None:
-    """``join`` returns before the kernel's exit hook has run: wait until the task is gone from ``/proc``."""
-    for _ in range(200):
-        if native_id is None or not os.path.exists(f"/proc/self/task/{native_id}"):  # noqa: PTH110  (a hot path)
-            return
-        os.sched_yield()
+            self._expected.pop(cpu, None)  # offline, or not ours any more: nothing is expected of it

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -180,10 +179,3 @@ def _wall_clock_keeper(stream: EventStream, console: ConsoleSink | None) -> Call
                 console.origin = stream.origin
 
     return keep
-
-
-def seconds_since_process_start() -> float:
-    """How long this process has run, interpreter start included; to 10 ms."""
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-        ticks = int(file.read().rsplit(b")", 1)[1].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

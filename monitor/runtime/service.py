@@ -240,15 +240,14 @@ class Service:
             self.pipeline.feed_event(report)
 
     def _check_heartbeat(self, now_ktime_ns: int) -> None:
-        cpu = self._heartbeat.beat()
-        if cpu is not None:
+        for cpu in self._heartbeat.beat():
             text = f"CPU {cpu} has fallen silent: what happens on it is not seen (restart the service)"
             self.pipeline.feed_event(ServiceFailure(now_ktime_ns, "heartbeat", text))
 
     @property
     def silent_cpus(self) -> frozenset[int]:
-        """CPUs whose last beat did not come through."""
-        return frozenset(self._heartbeat.silent_cpus)
+        """CPUs whose last beats did not come through."""
+        return self._heartbeat.silent_cpus
 
     def stop(self) -> None:
         """Read what is left, then detach everything. Twice is fine."""

@@ -278,10 +278,11 @@ def test_text_that_is_no_unicode_is_shown_escaped(served: RunningStream) -> None
     assert document["file"]["path"] == "/tmp/\\udcff"  # type: ignore[index]
 
 
-def test_the_socket_is_for_root_where_the_group_does_not_exist(served: RunningStream) -> None:
-    mode = served.path.stat().st_mode
-    assert stat.S_ISSOCK(mode)
-    assert stat.S_IMODE(mode) == 0o600
+def test_the_socket_is_for_root_where_the_group_does_not_exist() -> None:
+    with running_stream(group="no-such-group-here") as served:
+        mode = served.path.stat().st_mode
+        assert stat.S_ISSOCK(mode)
+        assert stat.S_IMODE(mode) == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give the socket to a group and to become somebody else")
