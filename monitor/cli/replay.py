@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from monitor.cli.output import ExitCode, fail
-from monitor.cli.settings_options import load_or_fail
+from monitor.cli.settings_options import fail_for_rules, load_or_fail
 from monitor.model.alert import Alert
 from monitor.model.process import Context
 from monitor.rules.errors import RuleErrors
@@ -47,9 +47,7 @@ def replay_command(file: Path, **options: Any) -> None:  # click gives what its 
     except RecordingError as error:
         fail(f"{file}: {error}", ExitCode.USAGE)
     except RuleErrors as errors:
-        for mistake in errors.errors:
-            click.echo(str(mistake), err=True)
-        fail(f"{len(errors.errors)} mistakes in the rules", ExitCode.USAGE)
+        fail_for_rules(errors, "nothing was replayed")
     click.echo(f"{count} events in {elapsed:.2f} s, {count / max(elapsed, 1e-9):,.0f} a second", err=True)
 
 

@@ -106,8 +106,8 @@ def tail(
 ) -> None:
     """Follow the event stream of the running service.
 
-    The service keeps the last 10,000 records in memory: -n and --since show
-    them first, --no-follow ends there. Ends with Ctrl-C.
+    The service keeps the last 10,000 records in memory, alerts longer: -n and
+    --since show them first, --no-follow ends there. Ends with Ctrl-C.
     """
     check_filter(filter_text)
     request = SubscribeRequest(

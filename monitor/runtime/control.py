@@ -11,6 +11,7 @@ from monitor.rules.ruleset import RuleSet
 from monitor.runtime.rule_sources import load_rule_set
 from monitor.runtime.service import Service, ServiceParts
 from monitor.runtime.status import StatusBuilder
+from monitor.sinks.escape import escape_text
 from monitor.sinks.stream import EventStream
 
 _LOG: Final = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ class ServiceControl:
         self._parts = parts
         self._service: Service | None = None
         self._status: StatusBuilder | None = None
-        self._reloads: set[asyncio.Task[None]] = set()
+        self._reloading: asyncio.Task[None] | None = None
+        self._is_reload_due = False
 
     def bind(self, service: Service, stream: EventStream) -> None:
         """Name the service, which is made after its sockets."""
@@ -56,22 +58,35 @@ class ServiceControl:
         return _in_force(self._service, _load(self._parts))
 
     def reload_soon(self, manager: ServiceManager) -> None:
-        """SIGHUP: compile aside, in a thread, so that events go on; swap on the loop."""
-        task = asyncio.get_running_loop().create_task(self._reload(manager))
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        """SIGHUP: compile aside, in a thread, so that events go on; swap on the loop.
+
+        One at a time, so that files read earlier never replace those read later;
+        however many signals come meanwhile, they ask for one more.
+        """
+        self._is_reload_due = True
+        if self._reloading is None:
+            self._reloading = asyncio.get_running_loop().create_task(self._reload(manager))
 
     async def _reload(self, manager: ServiceManager) -> None:
+        try:
+            while self._is_reload_due:
+                self._is_reload_due = False
+                manager.report_reloading()
+                await self._reload_once()
+                manager.report_ready(f"{len(self._parts.rules.rules)} rules")
+        finally:
+            self._reloading = None
+
+    async def _reload_once(self) -> None:
         assert self._service is not None
-        manager.report_reloading()
         try:
             rules = await asyncio.to_thread(_load, self._parts)
             done = _in_force(self._service, rules)
         except ValueError as error:
-            _LOG.error("reload failed, the old rules stay in force:\n%s", error)
+            mistakes = "\n".join(map(escape_text, str(error).splitlines()))
+            _LOG.error("reload failed, the old rules stay in force:\n%s", mistakes)
         else:
             _LOG.warning("reloaded: %s rules", done["rules"])
-        manager.report_ready(f"{len(self._parts.rules.rules)} rules")
 
 
 def _load(parts: ServiceParts) -> RuleSet:

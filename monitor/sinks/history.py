@@ -3,7 +3,9 @@
 A record is the context or the alert itself, shared with the engine and encoded
 only for those who ask. Bounded twice: by number, and by an estimate of the bytes
 that the records keep alive (paths and arguments are the attacker's to choose).
-Records lie in blocks, so that the estimate costs nothing for each of them.
+Records lie in blocks, so that the estimate costs nothing for each of them. Alerts
+outlive the events around them, within bounds of their own: ten thousand forks do
+not make an alert forgotten.
 """
 
 from collections import deque
@@ -24,6 +26,9 @@ IMAGE_BYTES: Final = 1_200
 """Estimate of a program's facts and its row in the process table, without their text."""
 TEXT_COPIES: Final = 3
 """Arguments, the command line and its folded form."""
+ALERTS_MAX: Final = 1_000
+"""Alerts kept after the events of their time are forgotten."""
+ALERTS_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class _Block:
@@ -47,6 +52,9 @@ class History:
         self._sealed: deque[_Block] = deque()
         self._sealed_records = 0
         self._sealed_bytes = 0
+        self._old_alerts: deque[tuple[Numbered, int]] = deque()
+        """With an estimate of the bytes of each."""
+        self._old_alert_bytes = 0
 
     @property
     def wall_offset_ns(self) -> int:
@@ -87,11 +95,18 @@ class History:
                 yield Numbered(block.first + index, block.records[index], block.wall_offset_ns)
 
     def read_backwards(self, last: int) -> Iterator[Numbered]:
-        """Yield what is kept up to number ``last``, newest first. What is forgotten meanwhile still comes."""
+        """Yield what is kept up to number ``last``, newest first. What is forgotten meanwhile still comes.
+
+        Below the oldest event that is kept there are alerts only.
+        """
         oldest = self._oldest(0)
+        old_alerts = [numbered for numbered, _ in self._old_alerts]
         for block, count in reversed(self._snapshot()):
-            for index in range(min(count, last + 1 - block.first) - 1, max(0, oldest - block.first) - 1, -1):
-                yield Numbered(block.first + index, block.records[index], block.wall_offset_ns)
+            for index in range(min(count, last + 1 - block.first) - 1, -1, -1):
+                record = block.records[index]
+                if block.first + index >= oldest or (self._records_max and isinstance(record, Alert)):
+                    yield Numbered(block.first + index, record, block.wall_offset_ns)
+        yield from (numbered for numbered in reversed(old_alerts) if numbered.sequence <= last)
 
     def _oldest(self, first: int) -> int:
         return max(first, self.next_sequence - self._records_max)
@@ -111,6 +126,17 @@ class History:
             oldest = self._sealed.popleft()
             self._sealed_records -= len(oldest.records)
             self._sealed_bytes -= oldest.bytes
+            if self._records_max:
+                self._keep_alerts(oldest)
+
+    def _keep_alerts(self, block: _Block) -> None:
+        for index, record in enumerate(block.records):
+            if isinstance(record, Alert):
+                size = _estimate_bytes([record])
+                self._old_alerts.append((Numbered(block.first + index, record, block.wall_offset_ns), size))
+                self._old_alert_bytes += size
+        while len(self._old_alerts) > ALERTS_MAX or self._old_alert_bytes > ALERTS_BYTES_MAX:
+            self._old_alert_bytes -= self._old_alerts.popleft()[1]
 
     def _has_too_much(self) -> bool:
         surplus = self._sealed_records - len(self._sealed[0].records)

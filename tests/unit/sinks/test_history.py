@@ -1,6 +1,6 @@
 """The history: what is kept, in which order, within which bounds."""
 
-from monitor.sinks.history import BLOCK_RECORDS, History
+from monitor.sinks.history import ALERTS_MAX, BLOCK_RECORDS, History
 from tests.unit.sinks import samples
 
 MANY = 1 << 40
@@ -71,3 +71,49 @@ def test_a_step_of_the_clock_moves_only_later_records() -> None:
     history.append(samples.context())
 
     assert [numbered.wall_offset_ns for numbered in history.read(1)] == [0] * 10 + [5]
+
+
+def test_alerts_outlive_the_events_around_them() -> None:
+    history = filled(10)
+    history.append(samples.alert())
+    for number in range(5_000):
+        history.append(samples.context(samples.fork_event(sequence=number)))
+
+    kept = [numbered.sequence for numbered in history.read_backwards(MANY)]
+
+    assert kept == [*range(5_011, 4_011, -1), 11]
+    assert [numbered.sequence for numbered in history.read_backwards(11)] == [11]
+    assert [numbered.sequence for numbered in history.read(1)] == [*range(4_012, 5_012)]
+
+
+def test_an_alert_comes_once_while_it_grows_old() -> None:
+    history = filled(10)
+    history.append(samples.alert())
+    seen = []
+    for numbered in history.read_backwards(MANY):
+        seen.append(numbered.sequence)
+        for number in range(500):
+            history.append(samples.context(samples.fork_event(sequence=number)))
+
+    assert seen == [*range(11, 0, -1)]
+
+
+def test_old_alerts_are_bounded_in_number_and_bytes() -> None:
+    history = History(BLOCK_RECORDS, 1 << 30, wall_offset_ns=0)
+    for _ in range(ALERTS_MAX + 2 * BLOCK_RECORDS):
+        history.append(samples.alert())
+    many = sum(1 for _ in history.read_backwards(MANY))
+    for _ in range(2_000):
+        history.append(samples.alert(on=samples.context(samples.exec_event(args=("x" * 4_000,)))))
+    long = sum(1 for _ in history.read_backwards(MANY))
+
+    assert ALERTS_MAX < many <= ALERTS_MAX + 2 * BLOCK_RECORDS
+    assert BLOCK_RECORDS < long < many / 2
+
+
+def test_no_history_keeps_no_alerts() -> None:
+    history = History(0, MANY, wall_offset_ns=0)
+    for _ in range(1_000):
+        history.append(samples.alert())
+
+    assert list(history.read_backwards(MANY)) == []
