@@ -4,9 +4,18 @@ A subcommand's module is imported when it is called, so that none pays for anoth
 imports.
 """
 
+import signal
+
+# Until main() runs, Ctrl-C ends us without a word: what is imported here takes a moment.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+import contextlib
 import importlib
+import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -53,9 +62,13 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point. No traceback reaches a user."""
+    """Entry point. No traceback reaches a user, except under ``python -X dev``."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _open_standard_streams()
     try:
         cli.main(standalone_mode=False, prog_name="stockade")
+        sys.stdout.flush()
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.ClickException as error:
@@ -66,6 +79,38 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        _end(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 3, error)
+    except Exception as error:
+        # The edge: a mistake of ours is one line and an exit code of its own.
+        _end(f"internal error: {type(error).__name__}: {error}", 4, error)
+
+
+def _open_standard_streams() -> None:
+    """A descriptor that the caller closed would be given to the next file that we open."""
+    for number in range(3):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.dup(1), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.dup(2), "w")
+
+
+def _end(message: str, code: int, error: Exception) -> NoReturn:
+    import traceback  # noqa: PLC0415 - only for this
+
+    from monitor.cli.output import warn  # noqa: PLC0415 - an import that fails must not keep the message from being seen
+
+    if sys.flags.dev_mode:
+        raise error
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    warn(f"{message} (at {at.filename}:{at.lineno}; all of it with `python -X dev -m monitor.cli.main`)")
+    # What is buffered cannot be written: keep the interpreter from trying once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
