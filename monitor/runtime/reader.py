@@ -22,10 +22,10 @@ NAP_S: Final = 0.002
 BACKSTOP_S: Final = 0.1
 """Records that wake nobody (forks, exits) wait no longer than this."""
 URGENT_RECORDS_AT_ONCE: Final = 256
-BULK_RECORDS_AT_ONCE: Final = 64
+BULK_RECORDS_AT_ONCE: Final = 16
 TURN_RECORDS_MAX: Final = 2_048
 """After so many records the loop gets a turn for its sockets,"""
-TURN_S: Final = 0.01
+TURN_S: Final = 0.004
 """or after so long: what was published reaches no subscriber before that."""
 _RATE_WEIGHT: Final = 0.3
 
