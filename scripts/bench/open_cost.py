@@ -22,7 +22,7 @@ from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules.loader import load_rules
 from monitor.rules.shipped import get_shipped_rules
 from scripts.bench.pairing import Loop, Result, Variant, measure
-from tests.support.open_sensor import COUNTER_OPEN_WALKS, OpenSensor
+from tests.support.open_sensor import OpenSensor
 
 FOLDER = Path(__file__).resolve().parent
 ABOVE_FLOOR_MAX = 0.06
@@ -142,10 +142,8 @@ def main() -> int:
         report("getpid", calls)
         failures = judge(opens, TARGETS)
         if options.find:
-            walks = sensors["direct"].count(COUNTER_OPEN_WALKS)
             found = run(f"find {options.find} 1", variants)
             report(f"find {options.find} and read", found)
-            print(f"\nwalked of these: {sensors['direct'].count(COUNTER_OPEN_WALKS) - walks} in {options.rounds} runs")
             failures += [f"find: {r.ratio:.3f}" for r in found if r.name == "direct" and r.ratio > FIND_TARGET]
     if quiet.disturbed:
         print(f"\n{quiet.disturbed} readings while others watched opens too: their base is too high")
