@@ -39,7 +39,9 @@ class FakeRing:
 
 
 def make_reader() -> tuple[RingReader, FakeRing, FakeRing, list[bytes], list[bool]]:
-    urgent, bulk, seen, sleeps = FakeRing(b"u"), FakeRing(b"b"), [], []
+    urgent, bulk = FakeRing(b"u"), FakeRing(b"b")
+    seen: list[bytes] = []
+    sleeps: list[bool] = []
     reader = RingReader(urgent, bulk, lambda name, _o, _l: seen.append(name), sleeps.append)  # type: ignore[arg-type]
     return reader, urgent, bulk, seen, sleeps
 
@@ -73,7 +75,7 @@ def test_an_exec_that_comes_between_waits_for_one_portion_of_opens() -> None:
 def test_an_open_waits_for_an_urgent_record_that_is_not_committed_yet() -> None:
     reader, urgent, bulk, seen, _ = make_reader()
     urgent.put(1)
-    urgent.drain = lambda *_arguments: 0  # type: ignore[assignment,method-assign]  # reserved, still being written
+    urgent.drain = lambda *_arguments: 0  # type: ignore[method-assign]  # reserved, still being written
     bulk.put(1)
 
     assert reader.drain() == 0
