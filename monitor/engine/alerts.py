@@ -25,6 +25,8 @@ from monitor.model.process import Context
 
 CONTAINER: Final = "container"
 LINEAGE: Final = "lineage"
+RECENT_SHARE: Final = 2_000
+"""What is younger than this part of the half-life has lost less than 0.04 % of its weight."""
 
 
 class AlertWriter:
@@ -47,6 +49,7 @@ class AlertWriter:
         self._decider = decider
         self._suppressor = suppressor
         self._risk_alert_at = settings.risk_alert_at
+        self._recent_ns = settings.half_life_s * 1e9 / RECENT_SHARE
         self._boot_id = boot_id
         self.shown = 0
         self.risk_alerts = 0
@@ -136,7 +139,12 @@ class AlertWriter:
         scores = self._scores
         known = scores.find(kind, subject_id)
         was_alerted = known is not None and known.is_alerted
-        if was_alerted and scores.risk(kind, subject_id, now_ns, above).score < self._risk_alert_at:
+        if (
+            known is not None
+            and was_alerted
+            and now_ns - known.hit_ktime_ns > self._recent_ns  # sooner nothing has decayed: spares a flood's cost
+            and scores.risk(kind, subject_id, now_ns, above).score < self._risk_alert_at
+        ):
             was_alerted = False  # it has decayed since: the next crossing is told again
         for detection in detections:
             rule = detection.rule
@@ -148,10 +156,13 @@ class AlertWriter:
                 is_actionable=is_actionable(detection),
             )
         risk = scores.risk(kind, subject_id, now_ns, above)
-        actionable = scores.risk(kind, subject_id, now_ns, above, is_actionable=True)
+        actionable = risk
+        if scores.has_claims(kind, subject_id, above):
+            actionable = scores.risk(kind, subject_id, now_ns, above, is_actionable=True)
         is_above = risk.score >= self._risk_alert_at
         if known is not None:
             known.is_alerted = is_above
+            known.hit_ktime_ns = now_ns
         return SubjectRisk(risk, actionable.score), is_above and not was_alerted
 
     def _find_ancestors(self, lineage: Lineage) -> Iterator[Ancestor]:

@@ -59,6 +59,8 @@ class Subject(Struct, gc=False):
     """Detections by rule id, those too that are not kept."""
     is_alerted: bool = False
     """Above the alert's threshold, and said so."""
+    hit_ktime_ns: int = 0
+    """When it was judged last."""
 
 
 class Ancestor(NamedTuple):
@@ -138,6 +140,12 @@ class Scores:
         contributions.sort(key=lambda part: -part.weight * 2 ** (-part.age_s / self._settings.half_life_s))
         score = min(100.0, 100.0 * (1.0 - survival))
         return Risk(kind, subject_id, score, tuple(contributions[: self._settings.contributions_max]))
+
+    def has_claims(self, kind: str, subject_id: str, ancestors: Iterable[Ancestor] = ()) -> bool:
+        """Whether anything counts against the subject that may not cause a response."""
+        keys = [(kind, subject_id), *((kind, ancestor.id) for ancestor in ancestors)]
+        subjects = (self._subjects.get(key) for key in keys)
+        return any(not hit.is_actionable for subject in subjects if subject is not None for hit in subject.hits)
 
     def top(self, limit: int, now_ns: int) -> list[Risk]:
         """The subjects with most risk now, inherited risk left out; highest first."""
