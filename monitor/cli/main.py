@@ -106,8 +106,10 @@ def _end(message: str, code: int, error: Exception) -> NoReturn:
 
     if sys.flags.dev_mode:
         raise error
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    warn(f"{message} (at {at.filename}:{at.lineno}; all of it with `python -X dev -m monitor.cli.main`)")
+    if not isinstance(error, OSError):
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        message += f" (at {at.filename}:{at.lineno}; all of it with `python -X dev -m monitor.cli.main`)"
+    warn(message)
     # What is buffered cannot be written: keep the interpreter from trying once more at its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

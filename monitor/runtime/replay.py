@@ -1,16 +1,17 @@
 """Run a recording through the same pipeline as a live run: no kernel, no clock, the same bytes each time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine
+from monitor.model.events import AnyEvent
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.pipeline import Pipeline, Ports
 from monitor.runtime.ports import EventSink
 from monitor.runtime.visibility import OpenVisibility
 from monitor.sinks.origin import Origin
-from monitor.wire.recording import RecordingHeader, RecordingReader
+from monitor.wire.recording import RecordingHeader
 
 
 def origin_of(header: RecordingHeader) -> Origin:
@@ -27,14 +28,14 @@ def build_replay_pipeline(
     return Pipeline(engine, Ports(sinks=sinks, visibility=visibility))
 
 
-def replay(reader: RecordingReader, pipeline: Pipeline) -> int:
-    """Feed all events; answer how many.
+def replay(events: Iterable[AnyEvent], pipeline: Pipeline) -> int:
+    """Feed all events of a :class:`~monitor.wire.recording.RecordingReader`; answer how many.
 
     Raises:
         RecordingError: the file is damaged; what came before has been replayed.
     """
     count = 0
-    for event in reader:
+    for event in events:
         pipeline.feed_event(event)
         count += 1
     return count

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -200,6 +201,19 @@ def test_two_replays_of_a_recording_are_byte_identical_and_show_what_was_seen(tm
     documents = [json.loads(line) for line in first.stdout.splitlines()]
     assert any(document.get("file", {}).get("path") == "/etc/shadow" for document in documents)
     assert any(document.get("rule", {}).get("name") == "shadow_file_read" for document in documents)
+    assert_replay_ends_with_its_output(recording, tmp_path)
+
+
+def assert_replay_ends_with_its_output(recording: Path, folder: Path) -> None:
+    line = shlex.join(map(str, stockade_command("replay", recording, f"--state-dir={folder}/state")))
+    full, piped = (
+        subprocess.run(["/bin/sh", "-c", f"{line} {to}"], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+        for to in (">/dev/full", "| head -n 1")
+    )
+
+    assert (full.returncode, full.stderr) == (3, "stockade: No space left on device\n")
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert piped.stdout.count("\n") == 1
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
