@@ -10,9 +10,13 @@ from monitor import __version__
 from monitor.cli.output import ExitCode, fail
 from monitor.cli.run import launch_or_fail
 from monitor.cli.settings_options import load_or_fail
+from monitor.model.events import AnyEvent
 from monitor.runtime.launch import LaunchOptions
+from monitor.runtime.ports import Recorder
+from monitor.runtime.service import Readiness, Service
 from monitor.sinks.origin import Origin
 from monitor.wire import _layout as layout
+from monitor.wire.decoder import Buffer
 from monitor.wire.recording import RecordingHeader, RecordingWriter
 
 
@@ -33,17 +37,61 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
         target = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
     except OSError as error:
         fail(f"{file} cannot be made: {error.strerror}", ExitCode.USAGE)
-    with target:
-        launch_options = LaunchOptions(
-            recorder=lambda origin: _start_recording(target, origin),
-            serve_sockets=False,
-            duration_s=options["duration"],
-            on_ready=lambda _service, _readiness: click.echo(f"recording into {file}; ctrl-C ends it", err=True),
-        )
-        launch_or_fail(settings, launch_options)
+    recording = _Recording(target)
+
+    def on_ready(service: Service, _readiness: Readiness) -> None:
+        service.on_tick.append(recording.check)
+        click.echo(f"recording into {file}; ctrl-C ends it", err=True)
+
+    launch_options = LaunchOptions(
+        recorder=recording.start, serve_sockets=False, duration_s=options["duration"], on_ready=on_ready
+    )
+    try:
+        with target:
+            launch_or_fail(settings, launch_options)
+            recording.check()
+    except OSError as error:
+        fail(f"{file} could not be written on, the recording ends early: {error.strerror}", ExitCode.HOST)
     click.echo(f"{file}: {file.stat().st_size} bytes; run it again with: stockade replay {file}", err=True)
 
 
-def _start_recording(target: BinaryIO, origin: Origin) -> RecordingWriter:
-    header = RecordingHeader(layout.FINGERPRINT, origin.boot_id, origin.host_name, origin.wall_offset_ns, __version__)
-    return RecordingWriter(target, header)
+class _Recording:
+    """A recording that ends where the disk is full, instead of failing anew with each record."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._writer: RecordingWriter | None = None
+        self._failure: OSError | None = None
+
+    def start(self, origin: Origin) -> Recorder:
+        """Write the header."""
+        header = RecordingHeader(
+            layout.FINGERPRINT, origin.boot_id, origin.host_name, origin.wall_offset_ns, __version__
+        )
+        self._writer = RecordingWriter(self._target, header)
+        return self
+
+    def write_record(self, data: Buffer, offset: int, length: int) -> None:
+        """Keep one raw record."""
+        if self._writer is not None:
+            try:
+                self._writer.write_record(data, offset, length)
+            except OSError as error:
+                self._fail(error)
+
+    def write_event(self, event: AnyEvent) -> None:
+        """Keep one event that did not come from a ring."""
+        if self._writer is not None:
+            try:
+                self._writer.write_event(event)
+            except OSError as error:
+                self._fail(error)
+
+    def check(self) -> None:
+        """Raise the ``OSError`` that a write met."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, error: OSError) -> None:
+        self._writer = None
+        self._failure = error

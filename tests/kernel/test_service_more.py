@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.documents import Document
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.service import Document, Service
+from tests.support.service import REPOSITORY, Service, stockade_command
 
 pytestmark = pytest.mark.kernel
 
@@ -24,6 +25,15 @@ level: high
 """
 SIGNALS = 200
 WAIT_S = 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "stockade-test", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +71,20 @@ def test_after_a_storm_of_reloads_the_last_rules_are_in_force(service: Service, 
         subprocess.run(["/bin/true", last], check=True)
         time.sleep(0.1)
     assert 0 < service.log.count("reloaded: 1 rules") <= SIGNALS
+
+
+def test_a_recording_on_a_full_disk_ends_with_one_line(small_disk: Path, tmp_path: Path) -> None:
+    recording = small_disk / "recording"
+    process = subprocess.Popen(
+        stockade_command("record", recording, f"--state-dir={tmp_path}", "--duration=60"),
+        stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert process.stderr
+    first = process.stderr.readline()
+    for _ in range(400):
+        subprocess.run(["/bin/true", "x" * 500], check=True)
+    _, rest = process.communicate(timeout=WAIT_S)
+
+    assert first.startswith("recording into"), rest
+    assert process.returncode == 3
+    assert rest == f"stockade: {recording} could not be written on, the recording ends early: No space left on device\n"
