@@ -201,6 +201,9 @@ class Decider:
         elif mode != ENFORCE:
             mode = AUDIT
             reason = f"would {verdict.action}: {reason}"
+        elif not facts.has_responder:
+            mode = AUDIT
+            reason = f"would {verdict.action}, but nothing here carries responses out: {reason}"
         elif not may_act:
             mode = AUDIT
             reason = f"would {verdict.action}, but no stable rule saw it in what the kernel confirmed: {reason}"

@@ -42,6 +42,8 @@ class GuardrailFacts(Struct, frozen=True):
     """(device, inode) of root-owned low-level runtimes (runc, crun): see :mod:`monitor.engine.runtime_tasks`."""
     protected_units: Mapping[str, str] = field(default_factory=lambda: PROTECTED_UNITS)
     """cgroup path of a systemd unit -> what it is."""
+    has_responder: bool = True
+    """Whether anybody carries verdicts out. If not, each says what would have been done, whatever the mode."""
 
 
 def find_guardrail(

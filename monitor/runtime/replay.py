@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from monitor.config.settings import Settings
 from monitor.engine.engine import Engine
+from monitor.engine.guardrails import GuardrailFacts
 from monitor.model.events import AnyEvent
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
@@ -23,7 +24,10 @@ def build_replay_pipeline(
     header: RecordingHeader, settings: Settings, rules: RuleSet, responses: ResponsePolicy, sinks: Sequence[EventSink]
 ) -> Pipeline:
     """A pipeline with an engine as at the recording's start; nothing is tagged, looked up or answered."""
-    engine = Engine(rules, settings.engine, mode=settings.mode, responses=responses, boot_id=header.boot_id)
+    facts = GuardrailFacts(has_responder=False)
+    engine = Engine(
+        rules, settings.engine, mode=settings.mode, responses=responses, boot_id=header.boot_id, facts=facts
+    )
     visibility = OpenVisibility(rules.open_patterns, settings.observe)
     return Pipeline(engine, Ports(sinks=sinks, visibility=visibility))
 

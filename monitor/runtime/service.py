@@ -104,7 +104,9 @@ class Service:
             lambda sleeps: parts.sensors.set_reader_sleeps(sleeps=sleeps),
         )
         self._guardrail_facts = GuardrailFacts(
-            protected_files=find_protected_files(), runtime_files=find_runtime_files()
+            protected_files=find_protected_files(),
+            runtime_files=find_runtime_files(),
+            has_responder=self.pipeline.ports.responder is not None,
         )
         self._open_policy = OpenPolicy(read_seed(parts.sensors.object))
         self._observes: dict[int, Observe] = {}
