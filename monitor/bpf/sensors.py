@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from monitor.bpf import tracefs
+from monitor.bpf.features import VMLINUX_BTF
 from monitor.bpf.libbpf import BpfObject, LibbpfError
 from monitor.bpf.open_policy import make_seed
 from monitor.bpf.ring import Ring
@@ -47,6 +48,8 @@ OPEN_TRACEPOINTS: Final = (
     "sys_exit_open_by_handle_at",
 )
 """All of one program: what is loaded once is verified once. Its links have these names."""
+_DIRECT_READS: Final = b"\0bpf_rdonly_cast\0"
+"""A name among the strings of the kernel's types."""
 TASK_ITERATOR: Final = "list_tasks"
 
 
@@ -67,6 +70,15 @@ class Heartbeat(NamedTuple):
 
     fork_hook: int
     exit_hook: int
+
+
+def _list_file_variants() -> tuple[str, ...]:
+    """What to try, in order. A kernel without the function that direct reads call (before 6.2) is not asked."""
+    try:
+        has_function = _DIRECT_READS in VMLINUX_BTF.read_bytes()
+    except OSError:
+        has_function = True  # loading says better than we what is wrong
+    return ("direct", "probe") if has_function else ("probe",)
 
 
 class LayoutMismatch(LibbpfError):
@@ -91,8 +103,8 @@ class Sensors:
         self.close()
 
     def _open_and_load(self, path: Path) -> tuple[BpfObject, str]:
-        """Load with direct reads of the file sensor; where the kernel refuses those (before 6.2), with probe reads."""
-        variants = ("direct", "probe") if self._plan.file_open else ("none",)
+        """Load with direct reads of the file sensor; where the kernel refuses those, with probe reads."""
+        variants = _list_file_variants() if self._plan.file_open else ("none",)
         for variant in variants:
             bpf_object = BpfObject(path)
             try:
