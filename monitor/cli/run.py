@@ -16,8 +16,6 @@ from monitor.cli.output import ExitCode, fail
 from monitor.cli.settings_options import fail_for_rules, load_or_fail
 from monitor.config.settings import Settings
 from monitor.host.runtimes.find import find_runtimes
-from monitor.model.alert import Alert
-from monitor.model.process import Context
 from monitor.rules.errors import RuleErrors
 from monitor.runtime.errors import AlreadyRunning, StartError
 from monitor.runtime.launch import LaunchOptions, launch
@@ -66,7 +64,6 @@ def launch_or_fail(settings: Settings, launch_options: LaunchOptions) -> None:
 
 
 def _build_launch_options(settings: Settings, options: dict[str, Any]) -> LaunchOptions:
-    counter = _AlertCounter()
 
     def make_console(origin: Origin) -> ConsoleSink:
         return ConsoleSink(
@@ -80,9 +77,8 @@ def _build_launch_options(settings: Settings, options: dict[str, Any]) -> Launch
 
     return LaunchOptions(
         console=None if _is_nobody_reading() else make_console,
-        extra_sinks=(counter,),
         duration_s=options["duration"],
-        on_ready=lambda service, readiness: _say_ready(service, readiness, counter),
+        on_ready=_say_ready,
     )
 
 
@@ -95,25 +91,12 @@ def _is_nobody_reading() -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == Path(os.devnull).stat().st_rdev
 
 
-class _AlertCounter:
-    """Knows whether anything has alerted yet."""
-
-    alerts = 0
-
-    def publish_event(self, context: Context) -> None:
-        """Only alerts count."""
-
-    def publish_alert(self, alert: Alert) -> None:
-        """Count."""
-        self.alerts += 1
-
-
 def _name_runtimes() -> str:
     names = [runtime.name for runtime in find_runtimes()]
     return f"runtimes here: {', '.join(names)}" if names else "no container runtime is installed"
 
 
-def _say_ready(service: Service, readiness: Readiness, counter: _AlertCounter) -> None:
+def _say_ready(service: Service, readiness: Readiness) -> None:
     """On stderr: what is watched here, and one thing to try."""
     parts = service.parts
     active = sum(not rule.inactive_reason for rule in parts.rules.rules)
@@ -132,5 +115,5 @@ def _say_ready(service: Service, readiness: Readiness, counter: _AlertCounter) -
         err=True,
     )
     can_try = any(rule.name == TRY_RULE and not rule.inactive_reason for rule in parts.rules.rules)
-    if can_try and not counter.alerts:
+    if can_try and not service.engine.stats()["alerts"]:
         click.echo(f"  try         {TRY_COMMAND}     (in another terminal)", err=True)

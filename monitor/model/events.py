@@ -227,4 +227,3 @@ AnyEvent = (
     | ServiceFailure
 )
 """Every event there is: the recording's tagged union."""
-

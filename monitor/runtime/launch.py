@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from monitor.rules.ruleset import RuleSet
 from monitor.runtime.control import ServiceControl
 from monitor.runtime.errors import KernelSupportError
 from monitor.runtime.instance import InstanceLock
-from monitor.runtime.ports import EventSink, Recorder
+from monitor.runtime.ports import Recorder
 from monitor.runtime.rule_sources import load_response_policy, load_rule_set
 from monitor.runtime.service import Readiness, Service, ServiceParts, build_sensor_plan, require_privilege
 from monitor.runtime.shipped import find_sensors_object
@@ -31,6 +32,7 @@ from monitor.sinks.stream import EventStream
 _LOG: Final = logging.getLogger(__name__)
 ORIGIN_EVERY_TICKS: Final = 60
 NICE: Final = -5
+GC_THRESHOLDS: Final = (10_000, 20, 100)
 
 
 class LaunchOptions(Struct):
@@ -39,7 +41,6 @@ class LaunchOptions(Struct):
     console: Callable[[Origin], ConsoleSink] | None = None
     """Makes the console sink, if there is somebody to print for."""
     recorder: Callable[[Origin], Recorder] | None = None
-    extra_sinks: tuple[EventSink, ...] = ()
     serve_sockets: bool = True
     duration_s: float | None = None
     on_ready: Callable[[Service, Readiness], None] = lambda _service, _readiness: None
@@ -64,6 +65,13 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
         await _run(parts, options)
 
 
+def _tame_collector() -> None:
+    """What start-up made stays: the collector need not look at it again, nor so often at what events make and drop."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 def _prefer_ourselves() -> None:
     """Before ordinary work on a busy host: a late reader loses records. The unit asks for the same."""
     with contextlib.suppress(OSError):
@@ -76,7 +84,7 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
     parts.recorder = options.recorder(parts.origin) if options.recorder else None
     control = ServiceControl(parts)
     stream = _build_stream(parts, control)
-    parts.sinks = tuple(sink for sink in (stream, console, *options.extra_sinks) if sink is not None)
+    parts.sinks = tuple(sink for sink in (stream, console) if sink is not None)
     service = Service(parts)
     control.bind(service, stream)
     stopped = asyncio.Event()
@@ -90,6 +98,7 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
             service.on_tick += [manager.keep_alive, _wall_clock_keeper(stream, console)]
             if options.duration_s is not None:
                 asyncio.get_running_loop().call_later(options.duration_s, stopped.set)
+            _tame_collector()
             options.on_ready(service, readiness)
             manager.report_ready(f"{len(parts.rules.rules)} rules, {readiness.containers} containers")
             await service.run(stopped)

@@ -85,16 +85,18 @@ class Pipeline:
 
     def _handle(self, event: AnyEvent) -> None:
         kind = type(event)
-        self._counts[kind] = self._counts.get(kind, 0) + 1
+        counts = self._counts
+        counts[kind] = counts.get(kind, 0) + 1
         for effect in self.engine.handle(event):
-            self._perform(effect)
+            if type(effect) is EmitEvent:
+                self._emit_event(effect.context)
+            else:
+                self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:
-        kind = type(effect)
-        if kind is EmitEvent:
-            self._emit_event(effect.context)  # type: ignore[union-attr]
-            return
         match effect:
+            case EmitEvent():
+                self._emit_event(effect.context)
             case EmitAlert():
                 self._emit_alert(effect)
             case TagCgroup() | UntagCgroup():
@@ -107,8 +109,6 @@ class Pipeline:
                     self.ports.responder.respond(effect.verdict, effect.context)
             case DisableRule():
                 _LOG.error("rule %s is off: %s", effect.rule_id, effect.reason)
-            case EmitEvent():
-                pass  # performed above
             case _:
                 assert_never(effect)
 

@@ -2,7 +2,8 @@
 
 Waking a reader for each record costs 26 % of an exec loop, so the kernel side wakes
 ours only while it says that it sleeps. A reader that gets more than
-``BUSY_RECORDS_PER_S`` naps ``NAP_S`` between two looks; at rest it sleeps in epoll.
+``BUSY_RECORDS_PER_S`` naps ``NAP_S`` between two looks, or ``LONG_NAP_S`` when there is very much to
+do (each look runs with cold caches: more records a look cost less); at rest it sleeps in epoll.
 The urgent ring is read first, then at most ``BULK_RECORDS_AT_ONCE`` of the bulk
 ring, then the urgent one again: no file flood delays an exec. And no open goes before
 the fork and exec it rests on: the end of the bulk ring is marked first, the urgent
@@ -19,6 +20,8 @@ from monitor.bpf.ring import RecordHandler, Ring
 
 BUSY_RECORDS_PER_S: Final = 3_000
 NAP_S: Final = 0.002
+VERY_BUSY_RECORDS_PER_S: Final = 5_000
+LONG_NAP_S: Final = 0.008
 BACKSTOP_S: Final = 0.1
 """Records that wake nobody (forks, exits) wait no longer than this."""
 URGENT_RECORDS_AT_ONCE: Final = 256
@@ -27,6 +30,7 @@ TURN_RECORDS_MAX: Final = 2_048
 """After so many records the loop gets a turn for its sockets,"""
 TURN_S: Final = 0.004
 """or after so long: what was published reaches no subscriber before that."""
+RATE_WINDOW_S: Final = 0.01
 _RATE_WEIGHT: Final = 0.3
 
 
@@ -42,7 +46,8 @@ class RingReader:
         self._nap: asyncio.TimerHandle | None = None
         self._backstop: asyncio.TimerHandle | None = None
         self._rate_per_s = 0.0
-        self._last_look = 0.0
+        self._window_start = 0.0
+        self._window_records = 0
         self._bulk_mark = 0
         self._urgent_mark = 0
         self._has_more = False
@@ -51,7 +56,7 @@ class RingReader:
     def start(self) -> None:
         """Begin to read on the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._last_look = self._loop.time()
+        self._window_start = self._loop.time()
         self._backstop = self._loop.call_later(BACKSTOP_S, self._look_again)
         self._listen()
 
@@ -118,12 +123,9 @@ class RingReader:
             self._nap.cancel()
             self._nap = None
         count = self.drain()
-        now = self._loop.time()
-        elapsed = max(now - self._last_look, 1e-6)
-        self._last_look = now
-        self._rate_per_s += _RATE_WEIGHT * (count / elapsed - self._rate_per_s)
+        self._measure_rate(count, self._loop.time())
         if self._has_more or self._rate_per_s > BUSY_RECORDS_PER_S:
-            self._stay_awake(0.0 if self._has_more else NAP_S, was_napping=was_napping)
+            self._stay_awake(0.0 if self._has_more else self._choose_nap_s(), was_napping=was_napping)
         elif was_napping:
             self._listen()
         else:
@@ -137,6 +139,17 @@ class RingReader:
             self._set_sleeps(False)
             self._unlisten()
         self._nap = self._loop.call_later(pause_s, self.look)
+
+    def _measure_rate(self, count: int, now: float) -> None:
+        """Over windows: two records that come together are no rush."""
+        self._window_records += count
+        elapsed = now - self._window_start
+        if elapsed >= RATE_WINDOW_S:
+            self._rate_per_s += _RATE_WEIGHT * (self._window_records / elapsed - self._rate_per_s)
+            self._window_start, self._window_records = now, 0
+
+    def _choose_nap_s(self) -> float:
+        return LONG_NAP_S if self._rate_per_s > VERY_BUSY_RECORDS_PER_S else NAP_S
 
     @property
     def backlog_bytes(self) -> int:

@@ -78,7 +78,7 @@ def _text(data: Buffer, base: int, length: int, string_offset: int, string_lengt
 
 def _decode_fork(data: Buffer, offset: int, _length: int) -> ProcessFork:
     (
-        *_, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        _type, _reserved, _size, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
         parent_start, parent_exec_id, parent_tgid, _padding,
     ) = _FORK.unpack_from(data, offset)  # fmt: skip
     return ProcessFork(
@@ -134,7 +134,8 @@ def _decode_exec(data: Buffer, offset: int, length: int) -> ProcessExec:
 
 def _decode_exec_failed(data: Buffer, offset: int, length: int) -> ProcessExecFailed:
     (
-        *_, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid, number, path_at, path_bytes,
+        _type, _reserved, _size, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        number, path_at, path_bytes,
     ) = _EXEC_FAILED.unpack_from(data, offset)  # fmt: skip
     path = _text(data, offset, length, path_at, path_bytes)
     return ProcessExecFailed(ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid, path, number)
@@ -142,7 +143,7 @@ def _decode_exec_failed(data: Buffer, offset: int, length: int) -> ProcessExecFa
 
 def _decode_exit(data: Buffer, offset: int, _length: int) -> ProcessExit:
     (
-        *_, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid, code, _padding,
+        _type, _reserved, _size, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid, code, _padding,
     ) = _EXIT.unpack_from(data, offset)  # fmt: skip
     return ProcessExit(
         ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid, (code >> 8) & 0xFF, code & 0x7F

@@ -20,7 +20,7 @@ from scripts.bench.pairing import Variant, measure
 from scripts.bench.service import CHECKOUT, running_service
 
 HERE = Path(__file__).resolve().parent
-SPAWNS = 700
+SPAWNS = 1500
 
 
 def build(folder: Path) -> tuple[Path, Path]:
