@@ -217,7 +217,11 @@ def test_a_free_cgroup_name_is_a_container_too(sandbox: Sandbox, tail: Tail, roo
 def test_a_flood_in_one_container_does_not_delay_what_another_does(
     sandbox: Sandbox, service: Service, rootfs: Path
 ) -> None:
-    """Both CPUs open watched files and run programs as fast as they can, in one container."""
+    """One CPU opens watched files and runs programs as fast as it can, in one container.
+
+    One, because with every CPU full of one cgroup's short programs the kernel itself lets all others wait for
+    seconds (seen without the service: a `python -c pass` beside such a cgroup took 1 to 5 s on 6.18).
+    """
     runtime = oci.find_runtimes()[0]
     script = "mkfifo /tmp/words; while read word; do /bin/echo $word; done <> /tmp/words"
     with (
@@ -226,7 +230,7 @@ def test_a_flood_in_one_container_does_not_delay_what_another_does(
     ):
         tail, alerts = service.tail("--container", quiet.id), service.tail("--container", loud.id, "--alerts")
         measure_delay_ms(quiet, tail, "before")
-        loud.start("/opt/flooder", "600", "/etc/shadow", "/etc/passwd")
+        loud.start("/opt/flooder", "600/1", "/etc/shadow", "/etc/passwd")
         alerts.wait_for(has(event__kind="alert"))
         windows = [[measure_delay_ms(quiet, tail, f"{window} {turn}") for turn in range(10)] for window in range(5)]
 

@@ -1,4 +1,5 @@
-// flooder SECONDS FILE...: on every CPU, open these files and run a program (this one, without arguments) as fast as it goes.
+// flooder SECONDS[/CPUS] FILE...: on every CPU (or so many, from the last one down), open these files and run a program
+// (this one, without arguments) as fast as it goes.
 // Prints how many opens and execs were made.
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,7 +27,7 @@ static void *flood(void *cpu)
 	pid_t child;
 
 	CPU_ZERO(&set);
-	CPU_SET((long)cpu, &set);
+	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1 - (long)cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 	while (time(NULL) < until) {
 		for (int turn = 0; turn < 200; turn++, opened++)
@@ -40,7 +42,8 @@ static void *flood(void *cpu)
 
 int main(int argc, char **argv)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	const char *slash = argc > 1 ? strchr(argv[1], '/') : NULL;
+	long cpus = slash ? atoi(slash + 1) : sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_t threads[64];
 
 	if (argc < 3)
