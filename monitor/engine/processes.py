@@ -29,8 +29,8 @@ ANCESTORS_MAX: Final = 12
 ANCESTOR_CHARS: Final = 256
 LONG_IMAGES_MAX: Final = 2_048
 """Rows that may hold an image with long texts; the oldest of them falls back to the slim form."""
-EXITED_SHARE: Final = 4
-"""At most a quarter of the table is exited processes."""
+EXITED_SHARE: Final = 8
+"""At most an eighth of the table is exited processes: they are most of the memory of a host that spawns fast."""
 EVICT_BATCH: Final = 512
 
 _make_key = partial(tuple.__new__, ProcessKey)

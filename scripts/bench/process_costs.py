@@ -140,6 +140,8 @@ def measure_idle(state: Path, seconds: float = 10) -> float:
 
 def measure_memory(loop: Path, program: Path, state: Path, events: int) -> dict:
     """PSS after so many events (a spawn is three)."""
+    with running_service(state_dir=state):
+        pass  # compiles the rules, which is the one start that imports pySigma
     with running_service(state_dir=state) as service:
         begin = service.pss_bytes()
         loops = [

@@ -232,7 +232,7 @@ def test_a_fork_bomb_evicts_its_own_and_is_counted() -> None:
     assert table.find(60, 600) is daemon
 
 
-def test_exited_processes_take_at_most_a_quarter_of_the_table() -> None:
+def test_exited_processes_take_at_most_an_eighth_of_the_table() -> None:
     table = ProcessTable(100, 4, KEEP_NS)
     for number in range(1_000):
         table.fork(make.fork(tgid=10_000 + number, start_boottime_ns=10_000 + number))
