@@ -13,9 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-DEBIAN = "http://deb.debian.org/debian"
-DEBIAN_SECURITY = "http://deb.debian.org/debian-security"
-
 _APT_OPTION = re.compile(r"^Acquire::(https?|ftp|Check-|Retries|ForceIPv|Languages|GzipIndexes)\S* \"[^\"]+\";$")
 _PIP_OPTION = re.compile(r"^(?::env:|global|install)\.([a-z-]+)='(.*)'$")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -34,12 +31,12 @@ class Source:
 
 
 def get_debian_sources(codename: str) -> list[Source]:
-    """The mirrors that this machine uses, for another Debian; the well-known ones where it uses none."""
+    """The mirrors that this machine uses, for another Debian. Raises LookupError where it uses none."""
     own = _read_own_codename()
     targets = _run("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(RELEASE)", "Created-By: Packages")
     found = [line.split("|") for line in targets.splitlines() if line.startswith("Debian|")]
     if not own or not found:
-        return [Source(DEBIAN, codename), Source(DEBIAN_SECURITY, f"{codename}-security")]
+        raise LookupError("apt knows no Debian mirror here: name one in /etc/apt/sources.list and run apt-get update")
     return [Source(uri, suite.replace(own, codename)) for _, uri, suite in dict.fromkeys(map(tuple, found))]
 
 

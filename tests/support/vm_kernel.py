@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tests.install.machine import DEBIAN, get_debian_sources
+from tests.install.machine import get_debian_sources
 
 CACHE = Path(__file__).resolve().parents[2] / "build" / "vm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -90,7 +90,7 @@ def _fetch(suite: str, folder: Path) -> None:
 
 def _make_apt_options(suite: str, folder: Path) -> list[str]:
     """apt with this suite as its only source and nothing of the machine's package state."""
-    uri = next((source.uri for source in get_debian_sources(suite) if source.suite == suite), DEBIAN)
+    uri = next(source.uri for source in get_debian_sources(suite) if source.suite == suite)
     (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {uri} {suite} main\n")
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
