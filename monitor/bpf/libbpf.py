@@ -104,7 +104,6 @@ class BpfObject:
         self.path = path
         self._links: dict[str, int] = {}
         self._autoload: dict[str, bool] = {}
-        self._events: list[int] = []
         self._variables: dict[str, tuple[str, int, int]] = {}
         self._map_fds: dict[str, int] = {}
         self._shared: dict[str, mmap.mmap] = {}

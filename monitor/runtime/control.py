@@ -11,6 +11,7 @@ from monitor.rules.ruleset import RuleSet
 from monitor.runtime.rule_sources import load_rule_set
 from monitor.runtime.service import Service, ServiceParts
 from monitor.runtime.status import StatusBuilder
+from monitor.sinks.console import ConsoleSink
 from monitor.sinks.escape import escape_text
 from monitor.sinks.stream import EventStream
 
@@ -27,10 +28,10 @@ class ServiceControl:
         self._reloading: asyncio.Task[None] | None = None
         self._is_reload_due = False
 
-    def bind(self, service: Service, stream: EventStream) -> None:
+    def bind(self, service: Service, stream: EventStream, console: ConsoleSink | None) -> None:
         """Name the service, which is made after its sockets."""
         self._service = service
-        self._status = StatusBuilder(service, stream)
+        self._status = StatusBuilder(service, stream, console)
         service.on_tick.append(self._status.on_tick)
 
     def status(self) -> dict[str, object]:

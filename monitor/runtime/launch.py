@@ -86,7 +86,7 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
     stream = _build_stream(parts, control)
     parts.sinks = tuple(sink for sink in (stream, console) if sink is not None)
     service = Service(parts)
-    control.bind(service, stream)
+    control.bind(service, stream, console)
     stopped = asyncio.Event()
     manager = ServiceManager()
     try:
@@ -184,7 +184,7 @@ def _wall_clock_keeper(stream: EventStream, console: ConsoleSink | None) -> Call
         if ticks % ORIGIN_EVERY_TICKS == 0:
             old = stream.origin
             stream.origin = Origin(old.boot_id, old.host_name, read_wall_offset_ns())
-            if isinstance(console, ConsoleSink):
+            if console is not None:
                 console.origin = stream.origin
 
     return keep

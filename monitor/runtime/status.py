@@ -13,6 +13,7 @@ from monitor.model.events import Tick
 from monitor.model.ids import CgroupId
 from monitor.model.rule import Rule
 from monitor.runtime.service import Service
+from monitor.sinks.console import ConsoleSink
 from monitor.sinks.ecs_fill import KINDS
 from monitor.sinks.status import (
     DroppedStatus,
@@ -38,7 +39,7 @@ LIMITED: Final = "limited"
 class StatusBuilder:
     """Takes samples for the rates, and builds the document when asked."""
 
-    def __init__(self, service: Service, stream: EventStream, console: object | None = None) -> None:
+    def __init__(self, service: Service, stream: EventStream, console: ConsoleSink | None) -> None:
         self._service = service
         self._stream = stream
         self._console = console
@@ -78,7 +79,7 @@ class StatusBuilder:
             events=self._meter.rates(now, self._counts()),
             lost=self._lost(names, limited=False),
             limited=self._lost(names, limited=True),
-            dropped=DroppedStatus(subscribers=stats.dropped, console=getattr(self._console, "dropped", 0)),
+            dropped=DroppedStatus(subscribers=stats.dropped, console=self._console.dropped if self._console else 0),
             stream=StreamStatus(stats.subscribers, stats.published, stats.history_records),
             engine=self._engine_counters(),
             subjects=tuple(build_subject(risk) for risk in service.engine.subjects(SUBJECTS_SHOWN)),
