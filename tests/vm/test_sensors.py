@@ -12,7 +12,10 @@ pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 580
-FILES = ("tests/kernel/test_process_sensor.py", "tests/kernel/test_open_filter.py")
+FILES = (
+    "tests/kernel/test_process_sensor.py",
+    *(f"tests/kernel/test_open_filter_{what}.py" for what in ("paths", "access", "failures", "scopes", "policy")),
+)
 NOT_ON_OVERLAY = "tests/kernel/test_process_sensor.py::test_an_exec_has_program_arguments_folder_and_parent"
 """The guest's root is an overlay of two file systems; there stat(2) shows a device that no file system has. What else
 it tests, test_observation.py does."""

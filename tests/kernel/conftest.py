@@ -1,0 +1,23 @@
+"""The file-open sensor, loaded once for each module and variant."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.open_sensor import VARIANTS, OpenSensor
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def loaded(request: pytest.FixtureRequest) -> Iterator[OpenSensor]:
+    with OpenSensor(request.param) as sensor:
+        yield sensor
+
+
+@pytest.fixture
+def sensor(loaded: OpenSensor) -> Iterator[OpenSensor]:
+    """Nothing watched, nothing left to read, no cgroup known."""
+    loaded.watch([])
+    loaded.read_all()
+    yield loaded
+    for key, _ in list(loaded.object.map_items("cgroup_tags")):
+        loaded.object.map_delete("cgroup_tags", key)
