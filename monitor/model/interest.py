@@ -30,9 +30,10 @@ class OpenPattern(Struct, frozen=True):
     in_containers: bool = True
     on_host: bool = True
     reads: bool = True
+    """Successful opens that can only read."""
     writes: bool = True
-    """Includes create and truncate."""
+    """Successful opens that can write, create or truncate."""
     failed: bool = False
-    """Failed opens too (the path is then a claim)."""
+    """Failed opens, for whatever access (the path is then a claim)."""
     wanted_by: str = ""
     """Rule name or ``observe``: what ``explain`` shows."""

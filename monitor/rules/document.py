@@ -209,8 +209,9 @@ def _check_opens(condition: AnyNode, category: Category, document: Document) -> 
         )
     patterns = build_open_patterns(condition, category, document.name)
     if any(pattern.kind is PatternKind.ANY for pattern in patterns):
+        which = "every open that fails" if category.failed else "every open"
         file.warn(
             node,
-            "no part of the condition fixes how the path begins or ends, so the kernel must send every open: "
+            f"no part of the condition fixes how the path begins or ends, so the kernel must send {which}: "
             "add an exact TargetFilename, |startswith, or |endswith of two bytes or more",
         )

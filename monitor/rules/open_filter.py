@@ -68,8 +68,9 @@ def build_open_patterns(condition: AnyNode, category: Category, wanted_by: str) 
             text=term.text,
             in_containers=in_containers,
             on_host=on_host,
-            reads=reads,
-            writes=writes,
+            # A rule on failed opens asks for no other: those that succeed stay in the kernel, whatever their access.
+            reads=reads and not category.failed,
+            writes=writes and not category.failed,
             failed=category.failed,
             wanted_by=wanted_by,
         )
@@ -224,10 +225,7 @@ def passes(pattern: OpenPattern, event: FileOpen, *, in_container: bool) -> bool
     """Whether an open fulfils a pattern: what the kernel's filter must at least let through."""
     if not (pattern.in_containers if in_container else pattern.on_host):
         return False
-    if bool(event.errno) is not pattern.failed:
-        return False
-    is_write = event.is_write or event.is_created
-    if not ((pattern.reads and event.is_read and not is_write) or (pattern.writes and is_write)):
+    if not _is_asked(pattern, event):
         return False
     path = fold_ascii(event.path)
     match pattern.kind:
@@ -239,3 +237,10 @@ def passes(pattern: OpenPattern, event: FileOpen, *, in_container: bool) -> bool
             return path.endswith(pattern.text)
         case PatternKind.ANY:
             return True
+
+
+def _is_asked(pattern: OpenPattern, event: FileOpen) -> bool:
+    """Whether the pattern is about opens that came out like this one."""
+    if event.errno:
+        return pattern.failed
+    return pattern.writes if event.is_write or event.is_created else pattern.reads and event.is_read

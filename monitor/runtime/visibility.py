@@ -5,7 +5,8 @@ every open of a cgroup that it does not know yet). What nobody asked for is stil
 judged by the rules, and counted, but not streamed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, Final
 
 import re2
@@ -73,7 +74,7 @@ def build_observe_pattern(observe: Observe) -> OpenPattern:
 
 
 class _Side:
-    """Rule patterns of one combination of scope and access, ready for C-speed tests."""
+    """Rule patterns of one combination of scope and kind of open, ready for C-speed tests."""
 
     def __init__(self, patterns: Iterable[OpenPattern]) -> None:
         texts: dict[PatternKind, set[str]] = {kind: set() for kind in PatternKind}
@@ -94,14 +95,13 @@ class OpenVisibility:
     def __init__(self, rule_patterns: Iterable[OpenPattern], observe: Iterable[Observe]) -> None:
         patterns = tuple(rule_patterns)
         self._sides = {
-            (in_container, is_write): _Side(
+            (in_container, kind): _Side(
                 pattern
                 for pattern in patterns
-                if (pattern.in_containers if in_container else pattern.on_host)
-                and (pattern.writes if is_write else pattern.reads)
+                if (pattern.in_containers if in_container else pattern.on_host) and is_asked(pattern)
             )
             for in_container in (False, True)
-            for is_write in (False, True)
+            for kind, is_asked in _KINDS.items()
         }
         self._globs = [(entry, glob_to_regex(entry.path)) for entry in observe]
 
@@ -110,12 +110,25 @@ class OpenVisibility:
         event = context.event
         assert isinstance(event, FileOpen)
         in_container = context.container is not None
-        if self._sides[in_container, event.is_write].matches(event.path.lower()):
+        if self._sides[in_container, _kind_of(event)].matches(event.path.lower()):
             return True
         return any(
             _is_asked(entry, event, in_container=in_container) and regex.fullmatch(event.path)
             for entry, regex in self._globs
         )
+
+
+_KINDS: Final[dict[str, Callable[[OpenPattern], bool]]] = {
+    "read": attrgetter("reads"),
+    "write": attrgetter("writes"),
+    "failed": attrgetter("failed"),
+}
+
+
+def _kind_of(event: FileOpen) -> str:
+    if event.errno:
+        return "failed"
+    return "write" if event.is_write else "read"
 
 
 def _is_asked(entry: Observe, event: FileOpen, *, in_container: bool) -> bool:

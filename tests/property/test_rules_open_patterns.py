@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from monitor.model.events import FileOpen
 from monitor.model.interest import PatternKind
+from monitor.model.process import Context
 from monitor.rules.categories import CATEGORIES, GUARDS
 from monitor.rules.ir import AnyNode
 from monitor.rules.open_filter import build_open_patterns, passes
@@ -34,6 +35,19 @@ def check_patterns(tree: AnyNode, category: str) -> None:
         assert isinstance(event, FileOpen)
         if not any(passes(pattern, event, in_container=context.container is not None) for pattern in patterns):
             assert not (GUARDS[category](context) and walk(tree, context))
+
+
+@given(FILE_TREES, st.sampled_from(sorted(GUARDS)), st.sampled_from(OPENS))
+def test_opens_that_fail_and_those_that_succeed_are_asked_for_apart(
+    tree: AnyNode, category: str, context: Context
+) -> None:
+    event = context.event
+    assert isinstance(event, FileOpen)
+
+    for pattern in build_open_patterns(tree, CATEGORIES[category], "rule"):
+        assert pattern.failed is not (pattern.reads or pattern.writes)
+        if passes(pattern, event, in_container=context.container is not None):
+            assert CATEGORIES[category].failed is bool(event.errno)
 
 
 @given(FILE_TREES, st.sampled_from(sorted(GUARDS)))

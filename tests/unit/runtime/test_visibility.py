@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config.settings import Observe
-from monitor.model.interest import PatternKind
-from monitor.runtime.visibility import build_observe_pattern, check_glob, glob_to_regex
+from monitor.model.interest import OpenPattern, PatternKind
+from monitor.runtime.visibility import OpenVisibility, build_observe_pattern, check_glob, glob_to_regex
+from tests.unit.sinks import samples
 
 WORDS = st.text(alphabet="aB./-*?", max_size=12)
 
@@ -67,3 +68,27 @@ def test_whatever_a_glob_matches_its_kernel_pattern_lets_through(head: str, path
 def test_a_glob_that_cannot_be_meant_is_refused(glob: str) -> None:
     with pytest.raises(ValueError, match=r"path to observe|every file"):
         check_glob(glob)
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome", "shown"),
+    [
+        ("reads", {}, True),
+        ("reads", {"is_write": True}, False),
+        ("reads", {"errno": 13}, False),
+        ("writes", {}, False),
+        ("writes", {"is_write": True}, True),
+        ("writes", {"is_write": True, "errno": 13}, False),
+        ("failed", {}, False),
+        ("failed", {"is_write": True}, False),
+        ("failed", {"errno": 13}, True),
+        ("failed", {"is_write": True, "errno": 13}, True),
+    ],
+)
+def test_the_stream_shows_opens_of_the_kind_that_a_rule_asks_for(
+    asked: str, outcome: dict[str, bool | int], *, shown: bool
+) -> None:
+    how = dict.fromkeys(("reads", "writes", "failed"), False) | {asked: True}
+    visibility = OpenVisibility([OpenPattern(PatternKind.EXACT, "/etc/shadow", **how)], ())
+
+    assert visibility.shows(samples.context(samples.open_event("/etc/shadow", **outcome))) is shown
