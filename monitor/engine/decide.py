@@ -14,7 +14,6 @@ from monitor.engine.lineage import Lineage
 from monitor.model.alert import Detection, Risk, Verdict
 from monitor.model.effects import Respond
 from monitor.model.events import FileOpen, ProcessExecFailed
-from monitor.model.ids import build_entity_id
 from monitor.model.process import Context
 from monitor.rules.response import ResponseEntry, ResponsePolicy
 
@@ -61,10 +60,9 @@ def is_actionable(detection: Detection) -> bool:
 class Decider:
     """Remembers only cooldowns; at most 16,384 of them (an evicted one errs towards deciding again)."""
 
-    def __init__(self, policy: ResponsePolicy, mode: str, boot_id: str) -> None:
+    def __init__(self, policy: ResponsePolicy, mode: str) -> None:
         self.policy = policy
         self.mode = mode
-        self.boot_id = boot_id
         self._cooldowns: OrderedDict[tuple[int, str, bool], int] = OrderedDict()
         self.evicted = 0
         self.weakened = 0
@@ -177,8 +175,7 @@ class Decider:
     def _find_subject(self, situation: Situation, action: str) -> tuple[str, str]:
         container = situation.context.container
         if action in _PROCESS_ACTIONS or container is None:
-            row = situation.context.process
-            return "process", build_entity_id(self.boot_id, row.key, situation.context.image.exec.exec_id)
+            return "process", situation.context.entity_id
         return "container", container.id
 
     # --- what weakens ---------------------------------------------------------------------

@@ -59,7 +59,7 @@ _NOBODY: Final = Row(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), None, 
 
 
 class Engine:
-    """See the module. ``mode`` is ``audit`` or ``enforce``; ``boot_id`` goes into the ids of lineages."""
+    """See the module. ``mode`` is ``audit`` or ``enforce``; ``boot_id`` goes into entity ids."""
 
     def __init__(
         self,
@@ -74,11 +74,11 @@ class Engine:
         keep_ns = int(settings.exited_keep_s * _NS)
         self._processes = ProcessTable(settings.processes_max, settings.images_per_process_max, keep_ns)
         self._containers = ContainerTable(settings.containers_max, keep_ns)
-        self._enricher = Enricher(self._processes, self._containers, facts or GuardrailFacts())
+        self._enricher = Enricher(self._processes, self._containers, facts or GuardrailFacts(), boot_id=boot_id)
         self._detector = Detector(rules)
         self._correlator = Correlator(rules, settings)
         self._scores = Scores(settings)
-        self._decider = Decider(responses, mode, boot_id)
+        self._decider = Decider(responses, mode)
         self._suppressor = Suppressor(int(settings.suppress_s * _NS), settings.suppress_max)
         self._alerts = AlertWriter(
             enricher=self._enricher,

@@ -25,9 +25,12 @@ KERNEL_PARENTS = 2
 class Enricher:
     """Has the last word on who did it and where. One method an event class."""
 
-    def __init__(self, processes: ProcessTable, containers: ContainerTable, facts: GuardrailFacts) -> None:
+    def __init__(
+        self, processes: ProcessTable, containers: ContainerTable, facts: GuardrailFacts, *, boot_id: str
+    ) -> None:
         self._processes = processes
         self._containers = containers
+        self._boot_id = boot_id
         self.facts = facts
         self.unknown_cgroups = 0
         """Events from cgroups that nothing told of."""
@@ -38,14 +41,15 @@ class Enricher:
         if event.cgroup_id != parent.cgroup_id and row.runtime is not None:
             self._promote(row, event.cgroup_id, effects)  # clone3 put it there
         container = self._find_container(row, event.cgroup_id)
-        return Context(event, row, row.image, row.parent_image, container, self._is_setup(row, event, container))
+        return self._build(event, row, row.image, container)
 
     def exec(self, event: ProcessExec, effects: list[Effect]) -> Context:
         """The context of an exec: the new program's."""
         row, image = self._processes.exec(event)
         if image is not row.image:  # a late record of an earlier program
             container = self._find_container(row, event.cgroup_id)
-            return Context(event, row, image, row.parent_image, container, event.exec_id < row.setup_before_exec_id)
+            is_setup = event.exec_id < row.setup_before_exec_id
+            return Context(event, row, image, row.parent_image, container, is_setup, self._boot_id)
         if event.from_proc:
             self._promote_found(row, event, effects)
         row.cgroup_id = event.cgroup_id
@@ -56,13 +60,13 @@ class Enricher:
             self._settle_lineage(row, event, container, cgroup)
         if row.key in self.facts.service_keys:
             row.is_service = True
-        return Context(event, row, image, row.parent_image, container, self._is_setup(row, event, container))
+        return self._build(event, row, image, container)
 
     def task(self, event: ProcessExecFailed | ProcessExit, row: Row) -> Context:
         """The context of what happened in a program that runs already."""
         image = row.image if event.exec_id == row.exec_id else image_at(row, event.exec_id)
         container = self._find_container(row, event.cgroup_id)
-        return Context(event, row, image, row.parent_image, container, self._is_setup(row, event, container))
+        return self._build(event, row, image, container)
 
     def failed_exec(self, event: ProcessExecFailed) -> Context:
         """The context of an exec that did not happen: the program that tried."""
@@ -93,7 +97,7 @@ class Enricher:
         row.cgroup_id = event.cgroup_id  # should its move have been lost
         image = row.image if event.exec_id == row.exec_id else image_at(row, event.exec_id)
         container = self._find_container(row, event.cgroup_id)
-        return Context(event, row, image, row.parent_image, container, self._is_setup(row, event, container))
+        return self._build(event, row, image, container)
 
     def attach(self, event: CgroupAttach, effects: list[Effect]) -> Context | None:
         """A task moved. Returns a context when it left its container by that."""
@@ -110,7 +114,7 @@ class Enricher:
         own = row.container
         if own is None or (cgroup.container is not None and cgroup.container.id == own.id):
             return None
-        return Context(event, row, row.image, row.parent_image, own)
+        return Context(event, row, row.image, row.parent_image, own, boot_id=self._boot_id)
 
     def get_lineage(self, row: Row, ktime_ns: int) -> Lineage:
         """The lineage of a process; begun now when it has none (its exec was never seen)."""
@@ -141,18 +145,21 @@ class Enricher:
             row.container = container
         return container
 
-    def _is_setup(
+    def _build(
         self,
-        row: Row,
         event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | FileOpen,
+        row: Row,
+        image: ProcessImage,
         container: Container | None,
-    ) -> bool:
-        """Whether a runtime's own set-up step did this, in the container that it sets up."""
+    ) -> Context:
+        """The context, with whether a runtime's own set-up step did this, in the container that it sets up."""
         if container is None:
-            return False
-        if row.runtime is None:
-            return event.exec_id < row.setup_before_exec_id
-        return event.ktime_ns - row.image.exec.ktime_ns < SETUP_NS_MAX
+            is_setup = False
+        elif row.runtime is None:
+            is_setup = event.exec_id < row.setup_before_exec_id
+        else:
+            is_setup = event.ktime_ns - row.image.exec.ktime_ns < SETUP_NS_MAX
+        return Context(event, row, image, row.parent_image, container, is_setup, self._boot_id)
 
     def _mark(self, row: Row, event: ProcessExec, image: ProcessImage, cgroup: Cgroup | None) -> None:
         """Whether this program is a container runtime (see :mod:`monitor.engine.runtime_tasks`)."""

@@ -3,8 +3,8 @@
 from msgspec import Struct
 
 from monitor.model.container import Container
-from monitor.model.events import AnyEvent, ProcessExec
-from monitor.model.ids import CgroupId, ProcessKey
+from monitor.model.events import AnyEvent, ProcessExec, TaskEvent
+from monitor.model.ids import CgroupId, ProcessKey, build_entity_id
 
 
 class ProcessImage(Struct, frozen=True, gc=False):
@@ -53,3 +53,27 @@ class Context(Struct, frozen=True, gc=False):
     parent_image: ProcessImage | None
     container: Container | None
     is_runtime_init: bool = False
+    boot_id: str = ""
+    """Of the boot this happened in: part of every ``process.entity_id``."""
+
+    @property
+    def has_process(self) -> bool:
+        """Whether somebody did this: losses and failures of the service itself have a process without a key."""
+        return self.process.key[0] != 0
+
+    @property
+    def entity_id(self) -> str:
+        """``process.entity_id`` in rules and documents; empty without a process. Computed when asked."""
+        if not self.has_process:
+            return ""
+        event = self.event
+        exec_id = event.exec_id if isinstance(event, TaskEvent) else self.process.exec_id
+        return build_entity_id(self.boot_id, self.process.key, exec_id)
+
+    @property
+    def parent_entity_id(self) -> str:
+        """``process.parent.entity_id``: of the program that the parent ran at the fork; empty when that is unknown."""
+        key, image = self.process.parent_key, self.parent_image
+        if key is None or image is None or not image.exec.tgid:
+            return ""
+        return build_entity_id(self.boot_id, key, image.exec.exec_id)

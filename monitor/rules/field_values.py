@@ -1,6 +1,8 @@
 """Take the values of fields out of a context: one small function each, for the catalogue.
 
-Absent values are empty texts, empty tuples and None.
+Absent values are empty texts, empty tuples and None. What an event lacks is
+absent, and so is what nobody knows of it: an event without a process has no
+number of arguments (not 0), a refused open no mode.
 """
 
 import errno
@@ -8,7 +10,20 @@ import stat
 from collections.abc import Callable
 from operator import attrgetter
 
-from monitor.model.events import FileOpen, ProcessExec, ProcessExecFailed, ProcessExit, ProcessFork
+from monitor.model.events import (
+    CgroupAttach,
+    CgroupCreate,
+    CgroupRemove,
+    ContainerResolved,
+    FileOpen,
+    LossReport,
+    ProcessExec,
+    ProcessExecFailed,
+    ProcessExit,
+    ProcessFork,
+    ServiceFailure,
+    Tick,
+)
 from monitor.model.process import Context, ProcessImage
 from monitor.rules.field import TextGetter
 from monitor.rules.ruleset import Getter
@@ -16,14 +31,26 @@ from monitor.rules.ruleset import Getter
 WELL_KNOWN_USERS = {0: "root", 65534: "nobody"}
 """Users that have this id on every Linux. Other names differ between containers, so they stay numbers."""
 
+LOGIN_UID_UNSET = 0xFFFF_FFFF
+"""``(uid_t) -1``: no login yet."""
+
 EVENT_ACTIONS = {
     ProcessFork: "fork",
     ProcessExec: "exec",
     ProcessExecFailed: "exec-failed",
     ProcessExit: "exit",
     FileOpen: "open",
+    CgroupCreate: "cgroup-create",
+    CgroupRemove: "cgroup-remove",
+    CgroupAttach: "cgroup-attach",
+    ContainerResolved: "container-resolved",
+    LossReport: "loss",
+    ServiceFailure: "service-failure",
+    Tick: "tick",
 }
-"""``event.action`` of the event classes that a rule or filter can see."""
+"""``event.action`` of each event class, as the stream's documents have it."""
+_CALLS = (ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen)
+"""Events that succeeded or failed."""
 
 EXEC_FLAGS = (
     ("memfd", "is_memfd", "the program is an anonymous file in memory"),
@@ -45,7 +72,7 @@ OPEN_FLAGS = (
 )
 """(name, attribute of FileOpen, meaning) of ``file.flags.NAME``."""
 
-_FILE_TYPES = {
+FILE_TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
     stat.S_IFCHR: "char",
@@ -95,10 +122,63 @@ def user_name(uid: int) -> str:
     return WELL_KNOWN_USERS.get(uid) or str(uid)
 
 
-def exec_number(attribute: str) -> Getter:
-    """A number of the exec that started the program."""
-    get: Getter = attrgetter(f"image.exec.{attribute}")
-    return get
+def event_user_name(context: Context) -> str:
+    """The name of the task's real user."""
+    uid = getattr(context.event, "uid", None)
+    return "" if uid is None else user_name(uid)
+
+
+def of_program(attribute: str) -> Getter:
+    """A fact of the exec that started the program; None when nothing told what the process runs."""
+    get = attrgetter(attribute)
+
+    def value(context: Context) -> object:
+        program = context.image.exec
+        return get(program) if program.tgid else None
+
+    return value
+
+
+def known_of_program(attribute: str) -> Getter:
+    """The same where 0 means that nobody knows."""
+    get = of_program(attribute)
+    return lambda context: get(context) or None
+
+
+def args_count(context: Context) -> int | None:
+    """Number of arguments."""
+    program = context.image.exec
+    return len(program.args) if program.tgid else None
+
+
+def is_interactive(context: Context) -> bool | None:
+    """Whether the program has a controlling terminal."""
+    program = context.image.exec
+    return program.tty != "" if program.tgid else None
+
+
+def login_uid(context: Context) -> int | None:
+    """Audit login uid, when there was a login."""
+    program = context.image.exec
+    return program.login_uid if program.tgid and program.login_uid != LOGIN_UID_UNSET else None
+
+
+def parent_uid(context: Context) -> int | None:
+    """Uid of the parent at its exec."""
+    parent = context.parent_image
+    return parent.exec.uid if parent is not None and parent.exec.tgid else None
+
+
+def exit_code(context: Context) -> int | None:
+    """Status of a process that ended by itself."""
+    event = context.event
+    return event.exit_status if type(event) is ProcessExit and not event.signal else None
+
+
+def exit_signal(context: Context) -> int | None:
+    """Signal that ended a process."""
+    event = context.event
+    return event.signal or None if type(event) is ProcessExit else None
 
 
 def of_event(event_class: type, attribute: str) -> Getter:
@@ -109,6 +189,25 @@ def of_event(event_class: type, attribute: str) -> Getter:
         return get(context.event) if type(context.event) is event_class else None
 
     return value
+
+
+def of_opened(attribute: str) -> Getter:
+    """A fact of an opened file; None when there is none, since the open was refused."""
+    get = attrgetter(attribute)
+
+    def value(context: Context) -> object:
+        event = context.event
+        return get(event) if type(event) is FileOpen and not event.errno else None
+
+    return value
+
+
+def is_path_claimed(context: Context) -> bool | None:
+    """Whether the file's path is what user memory said."""
+    event = context.event
+    if type(event) is FileOpen:
+        return event.is_path_claimed
+    return True if type(event) is ProcessExecFailed else None
 
 
 def file_path(context: Context) -> str:
@@ -156,9 +255,9 @@ def event_action(context: Context) -> str:
 def outcome(context: Context) -> str:
     """Whether the call succeeded."""
     event = context.event
-    if type(event) is ProcessExecFailed:
-        return "failure"
-    return "failure" if type(event) is FileOpen and event.errno else "success"
+    if not isinstance(event, _CALLS):
+        return ""
+    return "failure" if isinstance(event, FileOpen | ProcessExecFailed) and event.errno else "success"
 
 
 def errno_name(context: Context) -> str:
@@ -172,7 +271,13 @@ def errno_name(context: Context) -> str:
 def file_type(context: Context) -> str:
     """Kind of the opened file."""
     event = context.event
-    return _FILE_TYPES.get(stat.S_IFMT(event.file_mode), "") if type(event) is FileOpen else ""
+    return FILE_TYPES.get(stat.S_IFMT(event.file_mode), "") if type(event) is FileOpen else ""
+
+
+def file_mode(context: Context) -> str:
+    """Permission bits of the opened file, four octal digits."""
+    event = context.event
+    return f"{stat.S_IMODE(event.file_mode):04o}" if type(event) is FileOpen and not event.errno else ""
 
 
 def exec_flags(context: Context) -> tuple[str, ...]:
@@ -187,18 +292,6 @@ def open_flags(context: Context) -> tuple[str, ...]:
     if type(event) is not FileOpen:
         return ()
     return tuple(name for name, attribute, _ in OPEN_FLAGS if getattr(event, attribute))
-
-
-def event_inode(context: Context) -> int | None:
-    """Inode of the opened file, else of the program."""
-    event = context.event
-    return event.inode if type(event) is FileOpen else context.image.exec.inode or None
-
-
-def entity_id(context: Context) -> str:
-    """Key of one life of one process."""
-    key = context.process.key
-    return f"{key.tgid}-{key.start_boottime_ns}"
 
 
 def script_name(context: Context) -> str:

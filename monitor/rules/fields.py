@@ -10,32 +10,40 @@ have no sensor is :mod:`monitor.rules.unavailable`.
 from collections.abc import Iterator
 from operator import attrgetter
 
-from monitor.model.events import FileOpen, ProcessExit
+from monitor.model.events import FileOpen
 from monitor.rules.capabilities import capability_names
 from monitor.rules.field import Field, flag_field, fold_ascii, number_field, text_field, texts_field
 from monitor.rules.field_values import (
     EXEC_FLAGS,
     OPEN_FLAGS,
+    args_count,
     container_text,
-    entity_id,
     errno_name,
     event_action,
-    event_inode,
+    event_user_name,
     exec_flags,
-    exec_number,
+    exit_code,
+    exit_signal,
     file_access,
     file_directory,
     file_extension,
+    file_mode,
     file_name,
     file_path,
     file_type,
+    is_interactive,
+    is_path_claimed,
+    known_of_program,
     label,
+    login_uid,
     of_event,
+    of_opened,
+    of_program,
     open_flags,
     outcome,
     parent_text,
+    parent_uid,
     script_name,
-    user_name,
 )
 from monitor.rules.unavailable import unavailable_names
 
@@ -53,7 +61,7 @@ def _fields() -> Iterator[Field]:
     yield from _flag_fields()
     yield from _file_fields()
     yield from _container_fields()
-    yield text_field("event.action", "", event_action, "exec exec-failed exit fork open")
+    yield text_field("event.action", "", event_action, "exec exec-failed exit fork open, and what else a document has")
     yield text_field("event.outcome", "", outcome, "success or failure")
     yield text_field("error.code", "", errno_name, "errno of a failed call, e.g. ENOENT", events=_FILE)
 
@@ -83,33 +91,37 @@ def _process_fields() -> Iterator[Field]:
     yield texts_field(
         "process.args", "", attrgetter("image.exec.args"), "arguments; a condition holds when any one fulfils it"
     )
-    yield number_field(
-        "process.args_count", "", lambda c: len(c.image.exec.args), "number of arguments, the program's name included"
-    )
-    yield flag_field(
-        "process.args_truncated", attrgetter("image.exec.args_truncated"), "there were more than 4 KiB of arguments"
-    )
+    yield number_field("process.args_count", "", args_count, "number of arguments, the program's name included")
+    yield flag_field("process.args_truncated", of_program("args_truncated"), "there were more than 4 KiB of arguments")
     yield text_field("process.working_directory", "CurrentDirectory", attrgetter("image.exec.cwd"), "at the exec")
     yield text_field("process.script", "", attrgetter("image.exec.script"), "of a script: its name as given to execve")
     yield text_field("process.script_name", "", script_name, "last component of process.script")
     yield number_field(
-        "process.pid", "ProcessId", attrgetter("process.key.tgid"), "as the host's first pid namespace shows it"
+        "process.pid", "ProcessId", lambda c: c.process.key[0] or None, "as the host's first pid namespace shows it"
     )
-    yield text_field("process.entity_id", "", entity_id, "one life of one process, for group-by")
-    yield number_field("process.vpid", "", exec_number("namespace_tgid"), "in its own pid namespace")
+    yield text_field(
+        "process.entity_id", "", attrgetter("entity_id"), "one program in one life of one process, as in the stream"
+    )
+    yield number_field("process.vpid", "", known_of_program("namespace_tgid"), "in its own pid namespace")
     yield number_field("process.thread.id", "", lambda c: getattr(c.event, "tid", None), "thread that did it")
     yield number_field(
-        "process.session_id", "", exec_number("session_id"), "POSIX session", aliases=("process.session_leader.pid",)
+        "process.session_id", "", of_program("session_id"), "POSIX session", aliases=("process.session_leader.pid",)
     )
     yield text_field("process.tty.name", "", attrgetter("image.exec.tty"), "controlling terminal, e.g. pts0")
-    yield flag_field("process.interactive", lambda c: bool(c.image.exec.tty), "has a controlling terminal")
-    yield number_field("process.exit_code", "", of_event(ProcessExit, "exit_status"), "0 to 255", events=_EXIT)
-    yield number_field(
-        "process.exit_signal", "", of_event(ProcessExit, "signal"), "signal that ended it, or 0", events=_EXIT
-    )
+    yield flag_field("process.interactive", is_interactive, "has a controlling terminal")
+    yield number_field("process.exit_code", "", exit_code, "0 to 255; absent when a signal ended it", events=_EXIT)
+    yield number_field("process.exit_signal", "", exit_signal, "signal that ended it", events=_EXIT)
+    yield number_field("stockade.cgroup_id", "", lambda c: getattr(c.event, "cgroup_id", None), "cgroup of the task")
+    yield number_field("stockade.executable.inode", "", known_of_program("inode"), "inode of the program's file")
+    yield number_field("stockade.executable.device", "", known_of_program("device"), "device of that file")
+    yield number_field("stockade.executable.link_count", "", known_of_program("link_count"), "hard links of that file")
     for kind in ("mnt", "pid", "net", "user", "uts", "ipc", "cgroup"):
         yield number_field(
-            f"process.namespaces.{kind}", "", exec_number(f"namespaces.{kind}"), f"inode of the {kind} namespace"
+            f"process.namespaces.{kind}",
+            "",
+            known_of_program(f"namespaces.{kind}"),
+            f"inode of the {kind} namespace",
+            aliases=(f"stockade.namespaces.{kind}",),
         )
 
 
@@ -147,36 +159,32 @@ def _parent_fields() -> Iterator[Field]:
         lambda c: None if c.process.parent_key is None else c.process.parent_key.tgid,
         "process that forked this one",
     )
-    yield number_field(
-        "process.parent.user.id",
-        "",
-        lambda c: None if c.parent_image is None else c.parent_image.exec.uid,
-        "uid of the parent at its exec",
+    yield text_field(
+        "process.parent.entity_id", "", attrgetter("parent_entity_id"), "of the program that the parent ran at the fork"
     )
+    yield number_field("process.parent.user.id", "", parent_uid, "uid of the parent at its exec")
 
 
 def _user_fields() -> Iterator[Field]:
     yield number_field("user.id", "", lambda c: getattr(c.event, "uid", None), "real uid of the task")
-    yield text_field(
-        "user.name", "User", lambda c: user_name(getattr(c.event, "uid", 0)), "root, nobody, else the uid as text"
-    )
-    yield number_field("user.effective.id", "", exec_number("euid"), "effective uid at the exec")
-    yield number_field("group.id", "", exec_number("gid"), "real gid at the exec", aliases=("user.group.id",))
+    yield text_field("user.name", "User", event_user_name, "root, nobody, else the uid as text")
+    yield number_field("user.effective.id", "", of_program("euid"), "effective uid at the exec")
+    yield number_field("group.id", "", of_program("gid"), "real gid at the exec", aliases=("user.group.id",))
     yield number_field(
         "group.effective.id",
         "",
-        exec_number("egid"),
+        of_program("egid"),
         "effective gid at the exec",
         aliases=("user.effective.group.id",),
     )
     yield number_field(
         "process.login_uid",
         "",
-        exec_number("login_uid"),
-        "audit login uid; 4294967295 when unset",
+        login_uid,
+        "audit login uid; absent when there was no login",
         aliases=("user.login.id",),
     )
-    yield number_field("process.cap_effective", "", exec_number("cap_effective"), "effective capabilities, a bit mask")
+    yield number_field("process.cap_effective", "", of_program("cap_effective"), "effective capabilities, a bit mask")
     yield texts_field(
         "process.thread.capabilities.effective",
         "",
@@ -194,7 +202,7 @@ def _user_fields() -> Iterator[Field]:
 def _flag_fields() -> Iterator[Field]:
     yield texts_field("process.flags", "", exec_flags, "those of the following that are set")
     for name, attribute, description in EXEC_FLAGS:
-        yield flag_field(f"process.flags.{name}", attrgetter(f"image.exec.{attribute}"), description)
+        yield flag_field(f"process.flags.{name}", of_program(attribute), description)
 
 
 def _file_fields() -> Iterator[Field]:
@@ -209,14 +217,16 @@ def _file_fields() -> Iterator[Field]:
     yield text_field("file.extension", "", file_extension, "of file.name, no dot", fold=fold_ascii, events=_FILE)
     yield texts_field("file.access", "", file_access, "of read, write and create", _OPEN)
     yield flag_field("file.created", of_event(FileOpen, "is_created"), "this open made the file", _OPEN)
-    yield flag_field("file.path_claimed", of_event(FileOpen, "is_path_claimed"), "the path is user memory's", _OPEN)
+    yield flag_field("file.path_claimed", is_path_claimed, "the path is user memory's", _FILE)
     yield texts_field("file.flags", "", open_flags, "those of the following that are set", _OPEN)
     for name, attribute, description in OPEN_FLAGS:
-        yield flag_field(f"file.flags.{name}", of_event(FileOpen, attribute), description, _OPEN)
+        getter = of_event(FileOpen, attribute) if name == "path_truncated" else of_opened(attribute)
+        yield flag_field(f"file.flags.{name}", getter, description, _OPEN)
     yield text_field("file.type", "", file_type, "file dir char block fifo socket symlink", events=_OPEN)
-    yield number_field("file.inode", "", event_inode, "of the opened file; of the program for process events")
-    yield number_field("file.mode", "", of_event(FileOpen, "file_mode"), "i_mode: type and permissions", events=_OPEN)
-    yield number_field("file.link_count", "", of_event(FileOpen, "link_count"), "hard links", events=_OPEN)
+    yield number_field("file.inode", "", of_opened("inode"), "of the opened file", events=_OPEN)
+    yield number_field("file.device", "", of_opened("device"), "of the opened file", events=_OPEN)
+    yield text_field("file.mode", "", file_mode, "permission bits, four octal digits, e.g. 0640", events=_OPEN)
+    yield number_field("file.link_count", "", of_opened("link_count"), "hard links", events=_OPEN)
 
 
 def _container_fields() -> Iterator[Field]:
@@ -233,7 +243,11 @@ def _container_fields() -> Iterator[Field]:
         lambda c: None if c.container is None else c.container.pending,
         "name, image, labels not known yet",
     )
-    yield flag_field("container.runtime_init", attrgetter("is_runtime_init"), "the runtime's own set-up step")
+    yield flag_field(
+        "container.runtime_init",
+        lambda c: None if c.container is None else c.is_runtime_init,
+        "the runtime's own set-up step",
+    )
 
 
 FIELDS: tuple[Field, ...] = tuple(_fields())
@@ -255,8 +269,3 @@ def find_field(name: str) -> Field | None:
 def field_names() -> tuple[str, ...]:
     """Every fixed name that a rule may use, in both taxonomies, and those that are known to have no sensor."""
     return (*_BY_NAME, *unavailable_names())
-
-
-def describe_fields() -> list[tuple[str, str, str, str]]:
-    """(ECS name, Sigma name, kind, description) of every field, in the catalogue's order."""
-    return [(field.name, field.sigma, field.kind.value, field.description) for field in FIELDS]

@@ -26,7 +26,7 @@ from monitor.model.rule import Location
 from monitor.rules.capabilities import ALL_CAPABILITIES, parse_capabilities
 from monitor.rules.errors import RuleError
 from monitor.rules.field import FieldKind
-from monitor.rules.field_values import EXEC_FLAGS, OPEN_FLAGS
+from monitor.rules.field_values import EXEC_FLAGS, FILE_TYPES, LOGIN_UID_UNSET, OPEN_FLAGS
 from monitor.rules.fields import find_field
 from monitor.rules.suggest import suggest
 
@@ -39,7 +39,8 @@ _OWN_KEYS = frozenset({"event", "note", "after_s", "repeat"})
 _NOT_SETTABLE = frozenset(
     {
         "process.name", "process.args_count", "process.script_name", "process.entity_id", "process.interactive",
-        "process.parent.name", "user.name", "file.name", "file.directory", "file.extension", "file.type",
+        "process.parent.name", "process.parent.entity_id", "user.name", "file.name", "file.directory",
+        "file.extension",
         "process.cap_effective", "process.flags", "file.flags", "event.action", "event.outcome", "file.path_claimed",
         "container.pending", "process.parent.user.id", "process.thread.id",
     }
@@ -278,16 +279,16 @@ def _build_program(values: Values, number: int, container: Container | None) -> 
         gid=gid,
         euid=values.get("user.effective.id", uid),
         egid=values.get("group.effective.id", gid),
-        login_uid=values.get("process.login_uid", 0xFFFF_FFFF),
+        login_uid=values.get("process.login_uid", LOGIN_UID_UNSET),
         session_id=values.get("process.session_id", int(tgid)),
         tty=values.get("process.tty.name", ""),
         cap_effective=_capabilities(values, "effective", uid),
         cap_permitted=_capabilities(values, "permitted", uid),
         namespaces=Namespaces(**namespaces),
         namespace_tgid=values.get("process.vpid", int(tgid)),
-        inode=values.get("file.inode", 1_234),
+        inode=values.get("stockade.executable.inode", 1_234),
         device=1,
-        link_count=1,
+        link_count=values.get("stockade.executable.link_count", 1),
         **flags,
     )
 
@@ -345,11 +346,21 @@ def _build_open(values: Values, task: dict[str, Any]) -> FileOpen:
         errno=failed,
         inode=values.get("file.inode", 4_321),
         device=1,
-        file_mode=values.get("file.mode", 0o100644),
+        file_mode=_file_mode(values),
         link_count=values.get("file.link_count", 1),
         is_path_claimed=bool(failed),
         **flags,
     )
+
+
+def _file_mode(values: Values) -> int:
+    kind, bits = values.get("file.type", "file"), values.get("file.mode", "0644")
+    types = {name: number for number, name in FILE_TYPES.items()}
+    if kind not in types:
+        raise SampleError(f"file.type is one of {', '.join(types)}")
+    if not 3 <= len(bits) <= 4 or set(bits) - set("01234567"):
+        raise SampleError("file.mode is three or four octal digits, e.g. 0644")
+    return types[kind] | int(bits, 8)
 
 
 def _required(values: Values, key: str, kind: str) -> str:

@@ -59,10 +59,7 @@ def find_shapes(event: type[Event]) -> Shapes:
 def _shape(in_container: bool, absent: tuple[str, ...], categories: frozenset[str]) -> Shape:
     if in_container:
         return Shape(absent, frozenset({"container.id"}), categories)
-    # container.runtime_init is false, not absent, on the host: it is no part of the container's facts.
-    facts = ("container.id", "container.name", "container.image.", "container.runtime", "container.nested.",
-             "container.pod.", "container.labels.", "container.pending")  # fmt: skip
-    return Shape((*absent, *facts), frozenset(), categories)
+    return Shape((*absent, "container."), frozenset(), categories)
 
 
 def _program_name(context: Context) -> str:

@@ -11,6 +11,8 @@ _WINDOWS = "a Windows field"
 _AUDIT = "an auditd record field; use process_creation or file_access"
 _CLOCK = "rules see no wall clock"
 _LINEAGE = "not kept with the event"
+_ALERT = "of alerts; rules and filters see the event that made them"
+_DETAIL = "a detail of documents that rules and filters do not see"
 
 _NAMES: dict[str, str] = {
     **dict.fromkeys(
@@ -41,6 +43,11 @@ _NAMES: dict[str, str] = {
          "proctitle", "exit", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9"),
         _AUDIT,
     ),
+    **dict.fromkeys(("event.kind", "event.severity", "event.reason"), _ALERT),
+    **dict.fromkeys(("event.category", "event.type"), "event.action says it"),
+    **dict.fromkeys(("stockade.cap_effective", "stockade.cap_permitted"), "use process.thread.capabilities.effective"),
+    "event.sequence": _DETAIL,
+    "message": _DETAIL,
     "@timestamp": _CLOCK,
     "event.created": _CLOCK,
     "host.name": "the same for every event of this service",
@@ -66,6 +73,9 @@ _PREFIXES: dict[str, str] = {
     "registry.": _WINDOWS,
     "dll.": _WINDOWS,
     "winlog.": _WINDOWS,
+    "rule.": _ALERT,
+    "threat.": _ALERT,
+    "stockade.": _DETAIL,
     "orchestrator.": "pods are container.pod.uid and container.labels.KEY here",
 }
 

@@ -17,7 +17,6 @@ from typing import Final
 from monitor.model.alert import Alert, Contribution, Detection, Risk, Verdict
 from monitor.model.container import Container
 from monitor.model.events import TaskEvent
-from monitor.model.ids import build_entity_id
 from monitor.model.process import Context
 from monitor.sinks.ecs_fill import KINDS, Document, fill_event, nested
 from monitor.sinks.origin import Origin
@@ -40,8 +39,9 @@ def build_event_document(context: Context, origin: Origin, *, sequence: int) -> 
     head: Document = {"kind": "event", "category": [*kind.categories], "type": [*kind.types], "action": kind.action}
     document: Document = {"@timestamp": build_timestamp(event.ktime_ns + origin.wall_offset_ns), "event": head}
     own: Document = {"ktime_ns": event.ktime_ns}
+    if context.has_process:
+        document["process"] = _build_process(context)
     if isinstance(event, TaskEvent):
-        document["process"] = _build_process(context, event, origin)
         document["user"] = _build_user(event.uid)
         own |= {"cgroup_id": event.cgroup_id, "cpu": event.cpu, "cpu_sequence": event.sequence}
     if context.container is not None:
@@ -105,17 +105,17 @@ def _format_second(seconds: int) -> str:
 # --- process, container ---------------------------------------------------------------------
 
 
-def _build_process(context: Context, event: TaskEvent, origin: Origin) -> Document:
-    image = context.image
-    process: Document = {"pid": event.tgid, "entity_id": build_entity_id(origin.boot_id, event.key, event.exec_id)}
+def _build_process(context: Context) -> Document:
+    image, event = context.image, context.event
+    process: Document = {"pid": context.process.key.tgid, "entity_id": context.entity_id}
     if image.executable:
         process["executable"] = image.executable
         process["name"] = image.name
     if image.command_line:
         process["command_line"] = image.command_line
-    if int(event.tid) != int(event.tgid):
+    if isinstance(event, TaskEvent) and int(event.tid) != int(event.tgid):
         process["thread"] = {"id": event.tid}
-    parent = _build_parent(context, origin)
+    parent = _build_parent(context)
     if parent:
         process["parent"] = parent
     return process
@@ -128,15 +128,15 @@ def _build_user(uid: int) -> Document:
     return fields
 
 
-def _build_parent(context: Context, origin: Origin) -> Document:
+def _build_parent(context: Context) -> Document:
     """Describe the process that forked this one, with the program it ran at the fork."""
     parent: Document = {}
     key = context.process.parent_key
     image = context.parent_image
     if key is not None:
         parent["pid"] = key.tgid
-        if image is not None:
-            parent["entity_id"] = build_entity_id(origin.boot_id, key, image.exec.exec_id)
+    if entity_id := context.parent_entity_id:
+        parent["entity_id"] = entity_id
     if image is not None and image.executable:
         parent["executable"] = image.executable
         parent["command_line"] = image.command_line

@@ -204,8 +204,6 @@ def _fill_cgroup(event: CgroupCreate | CgroupRemove | CgroupAttach, document: Do
     own = nested(document, "stockade")
     own["cgroup_id"] = event.cgroup_id
     own["cgroup_path"] = event.path
-    if isinstance(event, CgroupAttach):
-        document["process"] = {"pid": event.tgid}
 
 
 def _fill_resolved(event: ContainerResolved, document: Document) -> None:

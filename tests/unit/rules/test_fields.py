@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.rules.field import FieldKind
+from monitor.rules.field import Field, FieldKind
 from monitor.rules.field_values import user_name
-from monitor.rules.fields import FIELDS, describe_fields, find_field
+from monitor.rules.fields import FIELDS, find_field
 from monitor.rules.unavailable import unavailable_names, unavailable_reason
 from tests.support.rule_texts import event
 
@@ -50,11 +50,24 @@ def test_a_field_has_its_kind_in_every_event_or_is_absent(field: object) -> None
             assert value is None
 
 
-def test_the_guide_names_every_field() -> None:
-    text = GUIDE.read_text()
+def guide_row(field: Field) -> str:
+    """The field's row in the guide's table."""
+    names = ", ".join(f"`{name}`" for name in (field.name, *field.aliases))
+    only = {
+        None: "",
+        frozenset({"FileOpen"}): " (opens only)",
+        frozenset({"FileOpen", "ProcessExecFailed"}): " (opens and failed execs)",
+        frozenset({"ProcessExit"}): " (exits only)",
+    }
+    sigma = f"`{field.sigma}`" if field.sigma else ""
+    return f"| {sigma} | {names} | {field.kind.value} | {field.description}{only[field.events]} |"
 
-    assert [name for name, *_ in describe_fields() if f"`{name}`" not in text] == []
-    assert [sigma for _, sigma, *_ in describe_fields() if sigma and f"`{sigma}`" not in text] == []
+
+def test_the_guide_has_the_catalogue_as_a_table() -> None:
+    _, _, table = GUIDE.read_text().partition("| Sigma | ECS, or ours | kind | meaning |\n|---|---|---|---|\n")
+    rows, _, _ = table.partition("\n\n")
+
+    assert rows.splitlines() == [guide_row(field) for field in FIELDS]
 
 
 def test_labels_are_fields_of_any_name() -> None:

@@ -1,5 +1,8 @@
 """Sample files: strict, with sensible defaults."""
 
+import json
+import stat
+
 import pytest
 
 from monitor.model.events import FileOpen, ProcessExec, ProcessExecFailed, ProcessExit
@@ -73,6 +76,26 @@ def test_other_events() -> None:
     assert isinstance(failed, FileOpen) and (failed.errno, failed.is_path_claimed, failed.fd) == (13, True, -1)
     assert isinstance(refused, ProcessExecFailed) and refused.errno == 2
     assert isinstance(ended, ProcessExit) and ended.exit_status == 3
+
+
+def test_a_file_has_the_type_and_mode_that_a_document_would_show() -> None:
+    opened = event(file__path="/dev/x", file__type="block", file__mode="0660").event
+
+    assert isinstance(opened, FileOpen) and opened.file_mode == stat.S_IFBLK | 0o660
+
+
+@pytest.mark.parametrize(
+    ("values", "mistake"),
+    [
+        ({"file.mode": "rw"}, "file.mode is three or four octal digits"),
+        ({"file.mode": 644}, "file.mode must be text"),
+        ({"file.type": "directory"}, "file.type is one of file, dir"),
+    ],
+)
+def test_modes_and_types_that_no_document_has(values: dict[str, object], mistake: str) -> None:
+    _, errors = read_samples("x", json.dumps({"event": "file_open", "file.path": "/x", **values}).encode())
+
+    assert mistake in errors[0].message
 
 
 def test_a_container_is_pending_until_something_names_it() -> None:

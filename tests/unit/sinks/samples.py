@@ -123,7 +123,7 @@ def context(event: AnyEvent | None = None, *, in_container: Container | None = N
     parent = image(exec_event("/usr/bin/bash", ("bash", "-i"), tgid=Tgid(1200), exec_id=2))
     key = ProcessKey(Tgid(1234), 4_900_000_000)
     process = Process(key, own, 3, CgroupId(4242), ProcessKey(Tgid(1200), 4_800_000_000), parent)
-    return Context(event, process, own, parent, in_container, **changes)
+    return Context(event, process, own, parent, in_container, boot_id=BOOT_ID, **changes)
 
 
 def rule(name: str = "shadow_read", severity: Severity = Severity.HIGH, **changes: Any) -> Rule:

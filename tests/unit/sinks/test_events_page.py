@@ -14,6 +14,8 @@ from monitor.model.alert import Contribution
 from monitor.model.events import CgroupCreate, LossReport, ServiceFailure
 from monitor.model.ids import CgroupId
 from monitor.model.rule import Severity
+from monitor.rules.fields import find_field
+from monitor.rules.unavailable import unavailable_reason
 from monitor.sinks.ecs import build_alert_document, build_event_document
 from monitor.sinks.requests import SubscribeRequest
 from monitor.sinks.status import Status
@@ -71,6 +73,12 @@ def test_every_field_is_on_the_page() -> None:
     found = {name for document in all_documents() for name in names(document)}
 
     assert found - TOLD == set()
+
+
+def test_filters_know_every_name_or_say_why_not() -> None:
+    found = {name for document in all_documents() for name in names(document)}
+
+    assert {name for name in found if find_field(name) is None and not unavailable_reason(name)} == set()
 
 
 @pytest.mark.parametrize("struct", [Status, SubscribeRequest])
