@@ -3,8 +3,8 @@
  * Opens of files that a rule could ask for.
  *
  * Hooks: sys_exit_{open,openat,openat2,creat,open_by_handle_at}, all of one
- * program, which is so verified once. The loader takes one of two: *_probe is for
- * kernels before 6.2.
+ * program, which is so verified once. The loader takes one of two: *_typed is
+ * for kernels before 6.2.
  * On exit only: what counts is the file that was opened, not what was asked for.
  */
 #include "maps.bpf.h"
@@ -53,7 +53,7 @@ static __noinline int open_submit(struct open_site *site, struct slot *slot, str
 }
 
 /* The quick tests could not dismiss it: walk, match, report. */
-static __always_inline int open_judge(struct open_site *site, bool probe)
+static __always_inline int open_judge(struct open_site *site, enum fetch how)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct open_filter *filter = &open_filters[site->generation & 1];
@@ -72,7 +72,7 @@ static __always_inline int open_judge(struct open_site *site, bool probe)
 	span.begin = slot->cursor;
 	span.length = PATH_BYTES_MAX - span.begin;
 	match = path_match(slot, &span, site->generation & 1);
-	open_remember(site, slot, &span, probe);
+	open_remember(site, slot, &span, how);
 	if (match & asked && open_admit(task, match >> 32))
 		open_submit(site, slot, task);
 	else
@@ -80,14 +80,19 @@ static __always_inline int open_judge(struct open_site *site, bool probe)
 	return 0;
 }
 
-static __noinline int open_judge_direct(struct open_site *site)
+static __noinline int open_judge_cast(struct open_site *site)
 {
-	return open_judge(site, false);
+	return open_judge(site, FETCH_CAST);
+}
+
+static __noinline int open_judge_typed(struct open_site *site)
+{
+	return open_judge(site, FETCH_TYPED);
 }
 
 static __noinline int open_judge_probe(struct open_site *site)
 {
-	return open_judge(site, true);
+	return open_judge(site, FETCH_PROBE);
 }
 
 /* Every path interests: then only the cgroup can dismiss. */
@@ -98,28 +103,65 @@ static __always_inline bool open_any(const struct open_filter_head *head, u32 ac
 	return any && any & scope_interest(task_cgroup_id(task));
 }
 
-static __always_inline int open_succeeded(struct syscall_exit_context *ctx, u32 call, bool probe)
+static __always_inline int open_succeeded(struct syscall_exit_context *ctx, struct task_struct *task, struct file *file,
+					  enum fetch how)
 {
-	struct open_site site = { .generation = *(volatile u32 *)&open_policy_generation, .result = ctx->result };
+	struct open_site site = {
+		.task = task, .file = file, .generation = *(volatile u32 *)&open_policy_generation, .result = ctx->result
+	};
 	const struct open_filter *filter = &open_filters[site.generation & 1];
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct file_facts facts;
 
-	site.file = opened_file(task, ctx->result, probe);
-	if (!site.file) {
-		count(COUNTER_OPEN_VANISHED);
-		return 0;
-	}
-	file_fetch(site.file, &facts, probe);
+	file_fetch(file, &facts, how);
 	site.place = facts.place;
-	site.access = open_access_of(site.file, facts.mode, task, call, probe);
+	site.access = open_access_of(file, facts.mode, task, ctx->number, how);
 	if (!(filter->head.wanted & access_interest(site.access)))
 		return 0;
-	if (!open_is_suspect(&site, filter, probe) && !open_any(&filter->head, site.access, task)) {
-		OPEN_ON_TAG_HIT(&site, probe);
+	if (!open_is_suspect(&site, filter, how) && !open_any(&filter->head, site.access, task)) {
+		OPEN_ON_TAG_HIT(&site, how);
 		return 0;
 	}
-	return probe ? open_judge_probe(&site) : open_judge_direct(&site);
+	if (how == FETCH_CAST)
+		return open_judge_cast(&site);
+	return how == FETCH_TYPED ? open_judge_typed(&site) : open_judge_probe(&site);
+}
+
+static __always_inline int open_vanished(void)
+{
+	count(COUNTER_OPEN_VANISHED);
+	return 0;
+}
+
+static __always_inline int open_succeeded_cast(struct syscall_exit_context *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct file *file = opened_file(task, ctx->result, FETCH_CAST);
+
+	return file ? open_succeeded(ctx, task, file, FETCH_CAST) : open_vanished();
+}
+
+/* Each way has a frame of its own: together they would not fit the stack. */
+static __noinline int open_succeeded_typed(struct syscall_exit_context *ctx, struct task_struct *task)
+{
+	struct file *file = embedded_file(task, ctx->result);
+
+	return file ? open_succeeded(ctx, task, file, FETCH_TYPED) : open_vanished();
+}
+
+static __noinline int open_succeeded_probe(struct syscall_exit_context *ctx, struct task_struct *task)
+{
+	struct file *file = opened_file(task, ctx->result, FETCH_PROBE);
+
+	return file ? open_succeeded(ctx, task, file, FETCH_PROBE) : open_vanished();
+}
+
+static __always_inline int open_succeeded_without_cast(struct syscall_exit_context *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (descriptor_is_embedded(task, ctx->result))
+		return open_succeeded_typed(ctx, task);
+	return open_succeeded_probe(ctx, task);
 }
 
 /* What the caller said, for an open that came to no file: a claim. */
@@ -182,28 +224,25 @@ static __noinline int failed_judge(struct syscall_exit_context *ctx, u32 call, u
 	return 0;
 }
 
-static __always_inline int open_exit(struct syscall_exit_context *ctx, u32 call, bool probe)
+static __always_inline int open_failed(struct syscall_exit_context *ctx)
 {
-	u32 half;
+	u32 half = *(volatile u32 *)&open_policy_generation & 1;
 
-	if (ctx->result >= 0)
-		return open_succeeded(ctx, call, probe);
-	half = *(volatile u32 *)&open_policy_generation & 1;
-	if (call == CALL_BY_HANDLE || !(open_filters[half].head.wanted & INTEREST_FAILED))
+	if (ctx->number == CALL_BY_HANDLE || !(open_filters[half].head.wanted & INTEREST_FAILED))
 		return 0; /* a handle has no name */
-	return failed_judge(ctx, call, half);
+	return failed_judge(ctx, ctx->number, half);
 }
 
 SEC("tp")
 int on_open_exit(struct syscall_exit_context *ctx)
 {
-	return open_exit(ctx, ctx->number, false);
+	return ctx->result < 0 ? open_failed(ctx) : open_succeeded_cast(ctx);
 }
 
 SEC("tp")
-int on_open_exit_probe(struct syscall_exit_context *ctx)
+int on_open_exit_typed(struct syscall_exit_context *ctx)
 {
-	return open_exit(ctx, ctx->number, true);
+	return ctx->result < 0 ? open_failed(ctx) : open_succeeded_without_cast(ctx);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -19,11 +19,11 @@
 
 /* A number for a pointer. The verifier forbids to multiply pointers, but their differences are numbers;
  * what is subtracted stays the same while we are loaded. */
-static __always_inline u64 pointer_number(const void *pointer, bool probe)
+static __always_inline u64 pointer_number(const void *pointer, enum fetch how)
 {
 	u64 number = (u64)pointer;
 
-	if (!probe)
+	if (how != FETCH_PROBE)
 		asm volatile("%0 -= %1" : "+r"(number) : "r"(&open_policy_generation));
 	return number;
 }
@@ -34,9 +34,9 @@ static __always_inline u64 tag_mix(u64 tag, u64 value)
 	return tag ^ (tag >> 29);
 }
 
-static __always_inline u64 dentry_number(struct dentry *dentry, struct dentry_facts *facts, bool probe)
+static __always_inline u64 dentry_number(struct dentry *dentry, struct dentry_facts *facts, enum fetch how)
 {
-	return pointer_number(dentry, probe) * tag_seed[OPEN_SEED_POINTER] +
+	return pointer_number(dentry, how) * tag_seed[OPEN_SEED_POINTER] +
 	       (facts->hash | (u64)facts->sequence << 32) * tag_seed[OPEN_SEED_HASH];
 }
 
@@ -44,43 +44,74 @@ struct chain {
 	struct dentry *dentry;
 	struct mount *mount; /* that we are in */
 	struct mount_facts here;
+	struct mount *top; /* of the task's mount namespace */
 	u64 tag;
 };
 
-/* One level up. False: there is none; then `tag` is whole, or 0 when the chain hangs in the air. */
-static __always_inline bool chain_step(struct chain *chain, bool probe)
+/* The compiler would go on with either of two equal pointers, and only one has a type. */
+static __always_inline bool is_same(const void *one, const void *other)
+{
+	asm volatile("" : "+r"(one), "+r"(other));
+	return one == other;
+}
+
+/* The mount at `here` covers the whole of the namespace's top one, where most chains end: that says types alone. */
+static __always_inline bool chain_covers_top(struct mount_facts *here, struct mount *top)
+{
+	return is_same(here->parent, top) && is_same(here->mountpoint, top->mnt.mnt_root) &&
+	       is_same(top->mnt_parent, top);
+}
+
+/* From a mount's root to where it is mounted. False: nowhere, the chain is whole. */
+static __always_inline bool chain_cross(struct chain *chain, enum fetch how)
 {
 	struct mount *above = chain->here.parent;
-	struct dentry_facts facts;
 
-	if (chain->dentry == chain->here.root) {
-		chain->tag = tag_mix(chain->tag, pointer_number(chain->mount, probe));
-		if (above == chain->mount)
-			return false;
-		chain->dentry = chain->here.mountpoint;
-		chain->mount = above;
-		mount_fetch(above, &chain->here, probe);
-		return true;
-	}
-	dentry_fetch(chain->dentry, &facts, probe);
-	if (facts.parent == chain->dentry) {
-		chain->tag = 0;
+	chain->tag = tag_mix(chain->tag, pointer_number(chain->mount, how));
+	if (above == chain->mount)
+		return false;
+	if (how != FETCH_CAST && chain_covers_top(&chain->here, chain->top)) {
+		chain->tag = tag_mix(chain->tag, pointer_number(above, FETCH_PROBE));
 		return false;
 	}
-	chain->tag = tag_mix(chain->tag, dentry_number(chain->dentry, &facts, probe));
+	chain->dentry = chain->here.mountpoint;
+	chain->mount = above;
+	mount_fetch(above, &chain->here, how);
+	return true;
+}
+
+/* One directory up. False: there is none, though no mount ends here: the chain hangs in the air. */
+static __always_inline bool chain_climb(struct chain *chain, enum fetch how)
+{
+	struct dentry_facts facts;
+
+	dentry_fetch(chain->dentry, &facts, how);
+	if (facts.parent == chain->dentry)
+		return false;
+	chain->tag = tag_mix(chain->tag, dentry_number(chain->dentry, &facts, how));
 	chain->dentry = facts.parent;
 	return true;
 }
 
-/* The tag of what is above a file, of which `chain` holds its directory, mount and start; 0: too deep, or not of any
- * tree of mounts. */
-static __always_inline u64 chain_tag(struct chain *chain, bool probe)
+enum chain_end {
+	CHAIN_WHOLE,
+	CHAIN_BROKEN, /* too deep, or not of any tree of mounts */
+	CHAIN_CROSSED, /* FETCH_TYPED alone: what comes after a mount has no type */
+};
+
+static __always_inline enum chain_end chain_walk(struct chain *chain, enum fetch how)
 {
 	u32 level = 0;
 
 again:
-	if (!chain_step(chain, probe))
-		return chain->tag ? chain->tag | 1 : 0;
+	if (chain->dentry == chain->here.root) {
+		if (!chain_cross(chain, how))
+			return CHAIN_WHOLE;
+		if (how == FETCH_TYPED)
+			return CHAIN_CROSSED;
+	} else if (!chain_climb(chain, how)) {
+		return CHAIN_BROKEN;
+	}
 	level++;
 	/* A jump, however the compiler orders the blocks: older verifiers refuse a loop that is closed by falling
 	 * through ("back-edge"), until 10e14e9652bf ("bpf: fix control-flow graph checking in privileged mode"). */
@@ -89,7 +120,17 @@ again:
 			  : [level] "r"(level), [max] "i"(CHAIN_LEVELS_MAX)
 			  :
 			  : again);
-	return 0;
+	return CHAIN_BROKEN;
+}
+
+/* The tag of what is above a file, of which `chain` holds its directory, mount and start; 0: there is none. */
+static __always_inline u64 chain_tag(struct chain *chain, enum fetch how)
+{
+	enum chain_end end = chain_walk(chain, how);
+
+	if (end == CHAIN_CROSSED)
+		end = chain_walk(chain, FETCH_PROBE);
+	return end == CHAIN_WHOLE ? chain->tag | 1 : 0;
 }
 
 /* Different policies and different classes of opens never share a tag. */
@@ -98,15 +139,24 @@ static __always_inline u64 chain_tag_start(u32 generation, u32 class)
 	return ((u64)generation << 1 | class) + 1;
 }
 
+/* Four places for each: its own, and its neighbours. */
 static __always_inline bool chain_tag_known(u64 tag)
 {
-	return tag && open_chain_tags[tag >> 48] == tag;
+	u64 place = tag >> 48;
+
+	return tag && (open_chain_tags[place] == tag || open_chain_tags[place ^ 1] == tag ||
+		       open_chain_tags[place ^ 2] == tag || open_chain_tags[place ^ 3] == tag);
 }
 
-/* One store of one word: no lock, no tearing. */
+/* Stores of whole words: no lock, no tearing. */
 static __always_inline void chain_tag_remember(u64 tag)
 {
-	open_chain_tags[tag >> 48] = tag;
+	u64 place = tag >> 48;
+
+	open_chain_tags[place ^ 3] = open_chain_tags[place ^ 2];
+	open_chain_tags[place ^ 2] = open_chain_tags[place ^ 1];
+	open_chain_tags[place ^ 1] = open_chain_tags[place];
+	open_chain_tags[place] = tag;
 }
 
 #endif

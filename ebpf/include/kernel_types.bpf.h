@@ -104,7 +104,15 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	unsigned char d_iname[32];
 	struct super_block *d_sb;
+};
+
+/* From 6.14. */
+struct dentry___words {
+	struct {
+		unsigned long words[5];
+	} d_shortname;
 };
 
 struct vfsmount {
@@ -117,15 +125,16 @@ struct ns_common {
 	unsigned int inum;
 };
 
-struct mnt_namespace {
-	struct ns_common ns;
-};
-
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	struct mnt_namespace *mnt_ns;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+	struct mount *root;
 };
 
 struct path {
@@ -150,8 +159,12 @@ struct fdtable {
 	struct file **fd;
 };
 
+#define EMBEDDED_DESCRIPTORS 64
+
 struct files_struct {
 	struct fdtable *fdt;
+	struct fdtable fdtab;
+	struct file *fd_array[EMBEDDED_DESCRIPTORS];
 };
 
 struct fs_struct {

@@ -29,17 +29,23 @@ static __always_inline bool bitmap_has(const u64 *bitmap, u32 bit)
 }
 
 /*
- * Could this be the last component of a pattern? Three questions to one bitmap: is this
- * the whole name, the last four bytes, the last two bytes of one.
+ * Could this be the last component of a pattern? Up to three questions to one bitmap: is
+ * this the whole name, the last four bytes, the last two bytes of one. Each costs a cache
+ * line, so what no pattern of this interest has is not asked.
  */
-static __always_inline bool name_is_suspect(const u64 *bitmap, struct name_ends ends, u32 length)
+static __always_inline bool name_is_suspect(const struct open_filter *filter, u32 class, u32 interest,
+					    struct name_ends ends, u32 length)
 {
+	const u64 *bitmap = filter->names[class];
 	u64 name = (ends.head + length) * tag_seed[OPEN_SEED_NAME_HEAD] + ends.tail * tag_seed[OPEN_SEED_NAME_TAIL];
-	u64 last_four = (ends.tail >> 32) * tag_seed[OPEN_SEED_ENDING];
-	u64 last_two = (ends.tail >> 48) * tag_seed[OPEN_SEED_ENDING];
 
-	return bitmap_has(bitmap, name >> 48) || bitmap_has(bitmap, last_four >> 48) ||
-	       bitmap_has(bitmap, last_two >> 48);
+	if (bitmap_has(bitmap, name >> 48))
+		return true;
+	if (filter->head.endings_of_four & interest &&
+	    bitmap_has(bitmap, (ends.tail >> 32) * tag_seed[OPEN_SEED_ENDING] >> 48))
+		return true;
+	return filter->head.endings_of_two & interest &&
+	       bitmap_has(bitmap, (ends.tail >> 48) * tag_seed[OPEN_SEED_ENDING] >> 48);
 }
 
 /* Through a variable: of a cast expression clang would see that it is not aligned, and go byte by byte. */

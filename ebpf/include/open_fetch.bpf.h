@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * From a descriptor to the bytes of its file's name, in two ways: by direct loads
- * through bpf_rdonly_cast() (no helper, about 1 ns a load), and by probe reads for
- * kernels before 6.2, which lack it (6 to 10 ns each, 30 where the CPU needs its
- * returns guarded). `probe` is a constant in every program.
+ * From a descriptor to the bytes of its file's name, in three ways. `how` is a
+ * constant in every program.
  */
 #ifndef STOCKADE_OPEN_FETCH_BPF_H
 #define STOCKADE_OPEN_FETCH_BPF_H
@@ -13,6 +11,16 @@
 extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 
 #define cast_to(type, address) ((type *)bpf_rdonly_cast(address, bpf_core_type_id_kernel(type)))
+
+enum fetch {
+	/* Direct loads through bpf_rdonly_cast(), from 6.2: no helper, about 1 ns a load. */
+	FETCH_CAST,
+	/* Direct loads where the types lead that the verifier follows: from the task to its first 64 descriptors,
+	 * their files and the directories above, as far as the mount goes. Probe reads for the rest. */
+	FETCH_TYPED,
+	/* Probe reads: 6 to 10 ns each, 30 where the CPU needs its returns guarded. */
+	FETCH_PROBE,
+};
 
 /* What the filter reads of a dentry. */
 struct dentry_facts {
@@ -24,23 +32,51 @@ struct dentry_facts {
 };
 
 /* Eight bytes of kernel memory. The type only tells the verifier that there are that many. */
-static __always_inline u64 load_bytes(const void *address, bool probe)
+static __always_inline u64 load_bytes(const void *address, enum fetch how)
 {
 	u64 bytes = 0;
 
-	if (!probe)
+	if (how == FETCH_CAST)
 		return cast_to(struct timespec64, address)->tv_sec;
 	bpf_probe_read_kernel(&bytes, sizeof(bytes), address);
 	return bytes;
 }
 
 /* NULL: another thread has closed the descriptor since. */
-static __always_inline struct file *opened_file(struct task_struct *task, u64 descriptor, bool probe)
+static __always_inline struct file *opened_file(struct task_struct *task, u64 descriptor, enum fetch how)
 {
 	struct file **descriptors = task->files->fdt->fd;
-	struct file *file = (void *)load_bytes(&descriptors[descriptor], probe);
+	struct file *file = (void *)load_bytes(&descriptors[descriptor], how);
 
-	return file && !probe ? cast_to(struct file, file) : file;
+	return file && how == FETCH_CAST ? cast_to(struct file, file) : file;
+}
+
+/* Branches that the compiler must not melt into one sum: on each way through them the verifier knows the number. */
+#define ADD_BIT(number, bits, bit)                                                                                     \
+	do {                                                                                                           \
+		if ((bits) & (bit))                                                                                    \
+			asm volatile("%0 += %1" : "+r"(number) : "i"((bit) * sizeof(void *)));                         \
+	} while (0)
+
+/* Is it one of the first, and has the table not grown out of its first place? */
+static __always_inline bool descriptor_is_embedded(struct task_struct *task, u64 descriptor)
+{
+	return descriptor < EMBEDDED_DESCRIPTORS && task->files->fdt->max_fds == EMBEDDED_DESCRIPTORS;
+}
+
+/* The file of such a descriptor, with its type. NULL: another thread has closed the descriptor since. */
+static __always_inline struct file *embedded_file(struct task_struct *task, u64 descriptor)
+{
+	struct files_struct *files = task->files;
+	u64 offset = 0;
+
+	ADD_BIT(offset, descriptor, 1);
+	ADD_BIT(offset, descriptor, 2);
+	ADD_BIT(offset, descriptor, 4);
+	ADD_BIT(offset, descriptor, 8);
+	ADD_BIT(offset, descriptor, 16);
+	ADD_BIT(offset, descriptor, 32);
+	return *(struct file **)((void *)files->fd_array + offset);
 }
 
 /* Our own struct path: copies of the kernel's would be relocated. */
@@ -80,9 +116,9 @@ static __always_inline void file_probe(struct file *file, struct file_facts *fac
 	facts->place.dentry = BPF_CORE_READ(file, f_path.dentry);
 }
 
-static __always_inline void file_fetch(struct file *file, struct file_facts *facts, bool probe)
+static __always_inline void file_fetch(struct file *file, struct file_facts *facts, enum fetch how)
 {
-	if (probe) {
+	if (how == FETCH_PROBE) {
 		file_probe(file, facts);
 		return;
 	}
@@ -99,13 +135,39 @@ struct name_ends {
 
 #define NAME_WORDS 5 /* what a dentry holds in itself: longer names lie elsewhere, in as much memory at least */
 
-/* One read for most names, with their end cut out of two words of it. */
-static __always_inline void name_probe(const unsigned char *name, u32 length, struct name_ends *ends)
+/* The words of a name that lies in its dentry. False: it does not. */
+static __always_inline bool name_words(struct dentry *dentry, const unsigned char *name, u64 words[NAME_WORDS])
+{
+	struct dentry___words *newer = (void *)dentry;
+
+	if (bpf_core_field_exists(dentry->d_iname)) {
+		if (name != dentry->d_iname)
+			return false;
+		words[0] = *(u64 *)&dentry->d_iname[0];
+		words[1] = *(u64 *)&dentry->d_iname[8];
+		words[2] = *(u64 *)&dentry->d_iname[16];
+		words[3] = *(u64 *)&dentry->d_iname[24];
+		return true;
+	}
+	if (!bpf_core_field_exists(newer->d_shortname) || name != (void *)&newer->d_shortname)
+		return false;
+	words[0] = newer->d_shortname.words[0];
+	words[1] = newer->d_shortname.words[1];
+	words[2] = newer->d_shortname.words[2];
+	words[3] = newer->d_shortname.words[3];
+	words[4] = newer->d_shortname.words[4];
+	return true;
+}
+
+/* One read for most names, or none, with their end cut out of two words of it. */
+static __always_inline void name_cut(struct dentry *dentry, const unsigned char *name, u32 length,
+				     struct name_ends *ends, enum fetch how)
 {
 	u64 words[NAME_WORDS + 1] = {};
 	u32 last = length - 8, shift;
 
-	bpf_probe_read_kernel(words, NAME_WORDS * 8, name);
+	if (how == FETCH_PROBE || !name_words(dentry, name, words))
+		bpf_probe_read_kernel(words, NAME_WORDS * 8, name);
 	ends->head = words[0];
 	if (length < 8)
 		return;
@@ -122,15 +184,16 @@ static __always_inline void name_probe(const unsigned char *name, u32 length, st
 }
 
 /* Kernel names are at least 32 bytes of memory: the first eight can be read whatever the length. */
-static __always_inline void name_fetch(const unsigned char *name, u32 length, struct name_ends *ends, bool probe)
+static __always_inline void name_fetch(struct dentry *dentry, const unsigned char *name, u32 length,
+				       struct name_ends *ends, enum fetch how)
 {
-	if (probe) {
-		name_probe(name, length, ends);
+	if (how != FETCH_CAST) {
+		name_cut(dentry, name, length, ends, how);
 		return;
 	}
-	ends->head = load_bytes(name, false);
+	ends->head = load_bytes(name, how);
 	if (length >= 8)
-		ends->tail = load_bytes(name + length - 8, false);
+		ends->tail = load_bytes(name + length - 8, how);
 }
 
 /* d_seq to d_name lie close together, in this order, on every kernel seen: one read instead of five. */
@@ -163,9 +226,9 @@ static __always_inline void dentry_probe(struct dentry *dentry, struct dentry_fa
 }
 
 /* What the caller does not use is not loaded. */
-static __always_inline void dentry_fetch(struct dentry *dentry, struct dentry_facts *facts, bool probe)
+static __always_inline void dentry_fetch(struct dentry *dentry, struct dentry_facts *facts, enum fetch how)
 {
-	if (probe) {
+	if (how == FETCH_PROBE) {
 		dentry_probe(dentry, facts);
 		return;
 	}
@@ -198,9 +261,9 @@ static __always_inline void mount_probe(struct mount *mount, struct mount_facts 
 	facts->root = BPF_CORE_READ(mount, mnt.mnt_root);
 }
 
-static __always_inline void mount_fetch(struct mount *mount, struct mount_facts *facts, bool probe)
+static __always_inline void mount_fetch(struct mount *mount, struct mount_facts *facts, enum fetch how)
 {
-	if (probe) {
+	if (how != FETCH_CAST) {
 		mount_probe(mount, facts);
 		return;
 	}
@@ -209,11 +272,11 @@ static __always_inline void mount_fetch(struct mount *mount, struct mount_facts 
 	facts->root = mount->mnt.mnt_root;
 }
 
-static __always_inline struct mount *mount_cast(struct vfsmount *vfsmount, bool probe)
+static __always_inline struct mount *mount_cast(struct vfsmount *vfsmount, enum fetch how)
 {
 	struct mount *mount = mount_of(vfsmount);
 
-	return probe ? mount : cast_to(struct mount, mount);
+	return how == FETCH_CAST ? cast_to(struct mount, mount) : mount;
 }
 
 #endif

@@ -29,7 +29,7 @@
 
 /* The oracle of the stress test looks over our shoulder; see tests/kernel/open_oracle.bpf.c. */
 #ifndef OPEN_ON_TAG_HIT
-#define OPEN_ON_TAG_HIT(site, probe)
+#define OPEN_ON_TAG_HIT(site, how)
 #endif
 
 /* The call that a tracepoint belongs to, by its number, which is ABI (arch/x86/entry/syscalls/syscall_64.tbl). */
@@ -43,6 +43,7 @@ enum open_call {
 
 /* An open that succeeded, as far as the quick tests looked. */
 struct open_site {
+	struct task_struct *task;
 	struct file *file;
 	struct place place;
 	u64 tag; /* of its directories; 0: not to be remembered */
@@ -73,22 +74,22 @@ static __always_inline u64 requested_flags(struct task_struct *task, u32 call)
 
 /* Did this open, which can only read, empty the file? A file with something in it was not emptied just now: that
  * answers most of them without a helper. */
-static __always_inline bool open_truncates(struct file *file, struct task_struct *task, u32 call, bool probe)
+static __always_inline bool open_truncates(struct file *file, struct task_struct *task, u32 call, enum fetch how)
 {
-	if (!probe && file->f_inode->i_size)
+	if (how != FETCH_PROBE && file->f_inode->i_size)
 		return false;
 	return requested_flags(task, call) & O_TRUNC;
 }
 
 /* No access at all: O_PATH (what is then opened through it is an open of its own), or O_ACCMODE's fourth value,
  * which is for ioctl only. */
-static __always_inline u32 open_access_of(struct file *file, u32 mode, struct task_struct *task, u32 call, bool probe)
+static __always_inline u32 open_access_of(struct file *file, u32 mode, struct task_struct *task, u32 call, enum fetch how)
 {
 	u32 access = (mode & FMODE_READ ? OPEN_READ : 0) | (mode & FMODE_WRITE ? OPEN_WRITE : 0);
 
 	if (mode & FMODE_CREATED)
 		access |= OPEN_CREATED;
-	if (access == OPEN_READ && open_truncates(file, task, call, probe))
+	if (access == OPEN_READ && open_truncates(file, task, call, how))
 		access |= OPEN_WRITE;
 	return access;
 }
@@ -119,12 +120,13 @@ static __always_inline u32 scope_interest(u64 cgroup_id)
 }
 
 /* Folded; a short name is padded with zeros, its head behind it and its tail before. */
-static __always_inline struct name_ends name_ends_folded(struct dentry_facts *facts, bool probe)
+static __always_inline struct name_ends name_ends_folded(struct dentry *dentry, struct dentry_facts *facts,
+						     enum fetch how)
 {
 	struct name_ends ends = {};
 	u32 padding = 64 - 8 * facts->length;
 
-	name_fetch(facts->name, facts->length, &ends, probe);
+	name_fetch(dentry, facts->name, facts->length, &ends, how);
 	ends.head |= FOLD;
 	if (facts->length >= 8) {
 		ends.tail |= FOLD;
@@ -136,49 +138,58 @@ static __always_inline struct name_ends name_ends_folded(struct dentry_facts *fa
 }
 
 /* Tag of the file's directories, for its class of opens. */
-static __always_inline u64 site_tag(struct open_site *site, struct chain *chain, bool probe)
+static __always_inline u64 site_tag(struct open_site *site, struct chain *chain, enum fetch how)
 {
 	chain->tag = chain_tag_start(site->generation, class_of(site->access));
-	return chain_tag(chain, probe);
+	return chain_tag(chain, how);
+}
+
+static __always_inline struct chain chain_of(struct open_site *site, enum fetch how)
+{
+	struct chain chain = { .mount = mount_cast(site->place.vfsmount, how) };
+
+	if (how != FETCH_CAST)
+		chain.top = site->task->nsproxy->mnt_ns->root;
+	return chain;
 }
 
 /* True: walk it and match. False: no pattern of the policy can match this open. */
-static __always_inline bool open_is_suspect(struct open_site *site, const struct open_filter *filter, bool probe)
+static __always_inline bool open_is_suspect(struct open_site *site, const struct open_filter *filter, enum fetch how)
 {
-	u32 class = class_of(site->access);
+	u32 class = class_of(site->access), interest = class_interest(class);
 	struct dentry *dentry = site->place.dentry;
-	struct chain chain = { .mount = mount_cast(site->place.vfsmount, probe) };
+	struct chain chain = chain_of(site, how);
 	struct dentry_facts facts;
 
-	mount_fetch(chain.mount, &chain.here, probe);
+	mount_fetch(chain.mount, &chain.here, how);
 	if (dentry == chain.here.root)
 		return true; /* its name is that of the mount point */
-	dentry_fetch(dentry, &facts, probe);
+	dentry_fetch(dentry, &facts, how);
 	chain.dentry = facts.parent;
 	if (facts.parent == dentry)
 		return true;
-	if (name_is_suspect(filter->names[class], name_ends_folded(&facts, probe), facts.length))
+	if (name_is_suspect(filter, class, interest, name_ends_folded(dentry, &facts, how), facts.length))
 		return true;
-	if (!(filter->head.prefixes & class_interest(class)))
+	if (!(filter->head.prefixes & interest))
 		return false;
-	site->tag = site_tag(site, &chain, probe);
+	site->tag = site_tag(site, &chain, how);
 	return !chain_tag_known(site->tag);
 }
 
 /* The same tag once more, from the start. */
-static __always_inline u64 site_tag_again(struct open_site *site, bool probe)
+static __always_inline u64 site_tag_again(struct open_site *site, enum fetch how)
 {
-	struct chain chain = { .mount = mount_cast(site->place.vfsmount, probe) };
+	struct chain chain = chain_of(site, how);
 	struct dentry_facts facts;
 
-	mount_fetch(chain.mount, &chain.here, probe);
-	dentry_fetch(site->place.dentry, &facts, probe);
+	mount_fetch(chain.mount, &chain.here, how);
+	dentry_fetch(site->place.dentry, &facts, how);
 	chain.dentry = facts.parent;
-	return site_tag(site, &chain, probe);
+	return site_tag(site, &chain, how);
 }
 
 /* Its directories do not interest, and are still the ones that the tag was made of: remember them. */
-static __always_inline void open_remember(struct open_site *site, struct slot *slot, struct span *span, bool probe)
+static __always_inline void open_remember(struct open_site *site, struct slot *slot, struct span *span, enum fetch how)
 {
 	u32 class = class_of(site->access);
 
@@ -186,7 +197,7 @@ static __always_inline void open_remember(struct open_site *site, struct slot *s
 		return;
 	if (directory_interest(slot, span, site->generation & 1) & class_interest(class))
 		return;
-	if (site_tag_again(site, probe) == site->tag)
+	if (site_tag_again(site, how) == site->tag)
 		chain_tag_remember(site->tag);
 }
 

@@ -79,6 +79,8 @@ struct open_filter_head {
 	__u32 exacts;
 	__u32 prefixes;
 	__u32 suffixes;
+	__u32 endings_of_four; /* suffixes without a slash, of four bytes or more */
+	__u32 endings_of_two;  /* shorter ones */
 	__u32 padding;
 };
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 _KIND_DATASEC: Final = 15
+_SHARED_SECTIONS: Final = (".bss", ".data", ".data.open")
+"""Where the programs' variables lie: our memory is theirs, once loaded."""
 _LOG_LINES_MAX: Final = 30
 _BPF_ANY: Final = 0
 
@@ -110,7 +112,7 @@ class BpfObject:
         self._object = self._library.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
             raise LibbpfError(ctypes.get_errno(), f"{path} cannot be opened")
-        for section in (".rodata", ".bss", ".data"):
+        for section in (".rodata", *_SHARED_SECTIONS):
             self._read_section(section)
 
     def __enter__(self) -> "BpfObject":
@@ -156,7 +158,7 @@ class BpfObject:
         result = self._library.bpf_object__load(self._object)
         if result:
             raise LibbpfError(-result, f"{self.path.name} cannot be loaded", self._explain_load() if explain else "")
-        for section in {".bss", ".data"} & {section for section, _, _ in self._variables.values()}:
+        for section in set(_SHARED_SECTIONS) & {section for section, _, _ in self._variables.values()}:
             self._share(section)
 
     def _share(self, section: str) -> None:

@@ -28,6 +28,8 @@ _HEAD: Final = layout.STRUCTS["open_filter_head"]
 _VALUE: Final = layout.STRUCTS["open_interest_value"]
 _KEY_BITS: Final = struct.Struct("<I")
 _GENERATION_MAX: Final = 1 << 31
+_LONG_ENDING_BYTES: Final = 4
+"""Of a suffix without a slash: so many are asked for at once, of shorter ones two."""
 
 _READ: Final = layout.INTEREST_HOST_READ | layout.INTEREST_CONTAINER_READ
 _WRITE: Final = layout.INTEREST_HOST_WRITE | layout.INTEREST_CONTAINER_WRITE
@@ -147,7 +149,7 @@ class OpenPolicy:
 
     def _ending_bit(self, ending: bytes) -> int:
         last = _left(ending[-8:])
-        word = last >> 32 if len(ending) >= 4 else last >> 48
+        word = last >> 32 if len(ending) >= _LONG_ENDING_BYTES else last >> 48
         return (word * self._ending_factor & _MASK_64) >> 48
 
     # -- applying
@@ -249,12 +251,15 @@ def _pack_head(kinds: dict[PatternKind, _Wants]) -> bytes:
     wanted = 0
     for union in unions.values():
         wanted |= union
+    endings = [(text, want) for text, want in kinds[PatternKind.SUFFIX].items() if b"/" not in text]
     return _HEAD.pack(
         wanted,
         unions[PatternKind.ANY],
         unions[PatternKind.EXACT],
         unions[PatternKind.PREFIX],
         unions[PatternKind.SUFFIX],
+        _union(want for text, want in endings if len(text) >= _LONG_ENDING_BYTES),
+        _union(want for text, want in endings if len(text) < _LONG_ENDING_BYTES),
         0,
     )
 

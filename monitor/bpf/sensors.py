@@ -38,8 +38,9 @@ _TAG_CONTROLLERS: Final = {"": 0, "pids": 1, "memory": 2}
 PROCESS_PROGRAMS: Final = ("on_process_fork", "on_process_exec", "on_process_exit")
 CGROUP_PROGRAMS: Final = ("on_cgroup_create", "on_cgroup_remove", "on_cgroup_attach")
 FAILED_EXEC_PROGRAMS: Final = ("on_execve_failed", "on_execveat_failed")
-OPEN_PROGRAMS: Final = {"direct": "on_open_exit", "probe": "on_open_exit_probe"}
+OPEN_PROGRAMS: Final = {"cast": "on_open_exit", "typed": "on_open_exit_typed"}
 """By variant: how the program reads what the kernel points to."""
+OPEN_VARIANT_TEXTS: Final = {"cast": "direct reads", "typed": "direct and probe reads"}
 OPEN_TRACEPOINTS: Final = (
     "sys_exit_open",
     "sys_exit_openat",
@@ -78,7 +79,7 @@ def _list_file_variants() -> tuple[str, ...]:
         has_function = _DIRECT_READS in VMLINUX_BTF.read_bytes()
     except OSError:
         has_function = True  # loading says better than we what is wrong
-    return ("direct", "probe") if has_function else ("probe",)
+    return ("cast", "typed") if has_function else ("typed",)
 
 
 class LayoutMismatch(LibbpfError):
@@ -103,7 +104,7 @@ class Sensors:
         self.close()
 
     def _open_and_load(self, path: Path) -> tuple[BpfObject, str]:
-        """Load with direct reads of the file sensor; where the kernel refuses those, with probe reads."""
+        """Load with direct loads by casts in the file sensor; where the kernel refuses those, without."""
         variants = _list_file_variants() if self._plan.file_open else ("none",)
         for variant in variants:
             bpf_object = BpfObject(path)

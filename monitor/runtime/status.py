@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from monitor import __version__
-from monitor.bpf.sensors import CGROUP_PROGRAMS, FAILED_EXEC_PROGRAMS, OPEN_TRACEPOINTS, PROCESS_PROGRAMS
+from monitor.bpf.sensors import (
+    CGROUP_PROGRAMS,
+    FAILED_EXEC_PROGRAMS,
+    OPEN_TRACEPOINTS,
+    OPEN_VARIANT_TEXTS,
+    PROCESS_PROGRAMS,
+)
 from monitor.model.events import Tick
 from monitor.model.ids import CgroupId
 from monitor.model.rule import Rule
@@ -34,6 +40,9 @@ SUBJECTS_SHOWN: Final = 10
 CGROUPS_SHOWN: Final = 20
 SAMPLE_EVERY_TICKS: Final = 2
 LIMITED: Final = "limited"
+
+
+_NOT_ASKED_FOR: Final = "no rule asks for it"
 
 
 class StatusBuilder:
@@ -113,7 +122,7 @@ class StatusBuilder:
             "process": _sensor(PROCESS_PROGRAMS, attached),
             "cgroup": _sensor(CGROUP_PROGRAMS, attached),
             "failed_exec": _sensor(FAILED_EXEC_PROGRAMS, attached),
-            "file_open": SensorStatus(bool(opens), opens, f"{variant} reads" if opens else "no rule asks for it"),
+            "file_open": SensorStatus(bool(opens), opens, OPEN_VARIANT_TEXTS[variant] if opens else _NOT_ASKED_FOR),
         }
 
     def _lost(self, names: Mapping[CgroupId, str], *, limited: bool) -> LostStatus:

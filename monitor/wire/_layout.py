@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x8252998630e4bc82
+FINGERPRINT: Final = 0x719ff73ddb907898
 
 # enum bucket_kind
 BUCKET_BULK: Final = 0
@@ -80,7 +80,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "cgroup_event": Struct("<HHIIIQQQQQIIQIHH"),  # 80 bytes
     "file_open_event": Struct("<HHIIIQQQQQIIQQIIIIIiIHH"),  # 112 bytes
     "loss_key": Struct("<QII"),  # 16 bytes
-    "open_filter_head": Struct("<IIIIII"),  # 24 bytes
+    "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
     "open_interest_value": Struct("<II"),  # 8 bytes
     "process_exec_event": Struct("<HHIIIQQQQQIIQQQQQIIIIIIIIIIIIIIIIIHHHHHHHHHH"),  # 192 bytes
     "process_exec_failed_event": Struct("<HHIIIQQQQQIIIHH"),  # 72 bytes
@@ -153,6 +153,8 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "exacts",
         "prefixes",
         "suffixes",
+        "endings_of_four",
+        "endings_of_two",
         "padding",
     ),
     "open_interest_value": (

@@ -26,7 +26,8 @@ from tests.support.open_sensor import OpenSensor
 
 FOLDER = Path(__file__).resolve().parent
 ABOVE_FLOOR_MAX = 0.06
-TARGETS = {"direct": 1.20, "probe": 1.25}
+TARGETS = {"cast": 1.20, "typed": 1.25}
+"""By variant of the sensor: casts need a kernel from 6.2 on."""
 FIND_TARGET = 1.06
 
 
@@ -99,8 +100,8 @@ def judge(results: list[Result], targets: dict[str, float]) -> list[str]:
     failures = [
         f"{name}: {by_name[name]:.3f} is above {target}" for name, target in targets.items() if by_name[name] > target
     ]
-    if by_name["direct"] > by_name["empty"] + ABOVE_FLOOR_MAX:
-        failures.append(f"direct: {by_name['direct']:.3f} is more than {ABOVE_FLOOR_MAX} above the empty program")
+    if by_name["cast"] > by_name["empty"] + ABOVE_FLOOR_MAX:
+        failures.append(f"cast: {by_name['cast']:.3f} is more than {ABOVE_FLOOR_MAX} above the empty program")
     return failures
 
 
@@ -141,10 +142,12 @@ def main() -> int:
         calls = run(f"getpid - {options.count * 4}", variants)
         report("getpid", calls)
         failures = judge(opens, TARGETS)
+        quiet.read(lambda: loop.order("grow - 1"))
+        report("open+close, table of descriptors grown", run(f"open {file} {options.count}", variants))
         if options.find:
             found = run(f"find {options.find} 1", variants)
             report(f"find {options.find} and read", found)
-            failures += [f"find: {r.ratio:.3f}" for r in found if r.name == "direct" and r.ratio > FIND_TARGET]
+            failures += [f"find: {r.ratio:.3f}" for r in found if r.name == "cast" and r.ratio > FIND_TARGET]
     if quiet.disturbed:
         print(f"\n{quiet.disturbed} readings while others watched opens too: their base is too high")
     for failure in failures:

@@ -5,6 +5,7 @@
  *
  *	open PATH COUNT		open and close a file
  *	getpid COUNT		a system call that opens nothing
+ *	grow - 1		have a table of descriptors that has grown, from now on
  *	find PATH		open and read (64 KiB) each regular file below a directory; ns in all
  */
 #define _GNU_SOURCE
@@ -14,8 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define GROWN_DESCRIPTOR 100
 
 static char buffer[65536];
 
@@ -63,6 +67,9 @@ static double obey(const char *what, const char *path, long count)
 	if (!strcmp(what, "open")) {
 		if (open_close(path, count))
 			return -1;
+	} else if (!strcmp(what, "grow")) {
+		if (dup2(0, GROWN_DESCRIPTOR) < 0)
+			return -1;
 	} else if (!strcmp(what, "find")) {
 		nftw(path, read_file, 64, FTW_PHYS | FTW_MOUNT);
 		count = 1;
@@ -73,11 +80,24 @@ static double obey(const char *what, const char *path, long count)
 	return (cpu_ns() - start) / count;
 }
 
+/* A table of descriptors only shrinks by fork(). */
+static void shrink_table(void)
+{
+	int status;
+
+	close_range(3, ~0U, 0);
+	if (fork()) {
+		wait(&status);
+		_exit(WEXITSTATUS(status));
+	}
+}
+
 int main(void)
 {
 	char line[8192], what[16], path[4096];
 	long count;
 
+	shrink_table();
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "%15s %4095s %ld", what, path, &count) != 3)
 			return 2;

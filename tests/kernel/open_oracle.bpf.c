@@ -7,9 +7,9 @@
  * walk; else somebody moved something between the tag and the walk, which says
  * nothing about the tag.
  */
-#define OPEN_ON_TAG_HIT(site, probe) oracle_ask(site, probe)
+#define OPEN_ON_TAG_HIT(site, how) oracle_ask(site, how)
 struct open_site;
-static __attribute__((always_inline)) inline void oracle_ask(struct open_site *site, _Bool probe);
+static __attribute__((always_inline)) inline void oracle_ask(struct open_site *site, unsigned int how);
 
 #include "open_filter.bpf.h"
 
@@ -31,13 +31,13 @@ static __noinline int oracle_walk(struct open_site *site, struct slot *slot)
 	return !!(match_of(path_lookup(slot, span, OPEN_SPACE_PATHS + half)) & class_interest(class_of(site->access)));
 }
 
-static __always_inline void oracle_judge(struct open_site *site, struct slot *slot, bool probe)
+static __always_inline void oracle_judge(struct open_site *site, struct slot *slot, enum fetch how)
 {
 	u32 cursor;
 
 	if (!oracle_walk(site, slot))
 		return;
-	if (site_tag_again(site, probe) != site->tag) {
+	if (site_tag_again(site, how) != site->tag) {
 		__sync_fetch_and_add(&oracle_moved, 1);
 		return;
 	}
@@ -46,15 +46,21 @@ static __always_inline void oracle_judge(struct open_site *site, struct slot *sl
 	bpf_probe_read_kernel_str(oracle_path, sizeof(oracle_path), &slot->path[cursor]);
 }
 
-static __noinline int oracle_direct(struct open_site *site, struct slot *slot)
+static __noinline int oracle_cast(struct open_site *site, struct slot *slot)
 {
-	oracle_judge(site, slot, false);
+	oracle_judge(site, slot, FETCH_CAST);
+	return 0;
+}
+
+static __noinline int oracle_typed(struct open_site *site, struct slot *slot)
+{
+	oracle_judge(site, slot, FETCH_TYPED);
 	return 0;
 }
 
 static __noinline int oracle_probe(struct open_site *site, struct slot *slot)
 {
-	oracle_judge(site, slot, true);
+	oracle_judge(site, slot, FETCH_PROBE);
 	return 0;
 }
 
@@ -66,7 +72,7 @@ static __always_inline bool oracle_is_stress(void)
 	return name[0] == *(const u64 *)"open_str";
 }
 
-static __always_inline void oracle_ask(struct open_site *site, bool probe)
+static __always_inline void oracle_ask(struct open_site *site, unsigned int how)
 {
 	struct slot *slot;
 
@@ -79,10 +85,12 @@ static __always_inline void oracle_ask(struct open_site *site, bool probe)
 		__sync_fetch_and_add(&oracle_no_slot, 1);
 		return;
 	}
-	if (probe)
-		oracle_probe(site, slot);
+	if (how == FETCH_CAST)
+		oracle_cast(site, slot);
+	else if (how == FETCH_TYPED)
+		oracle_typed(site, slot);
 	else
-		oracle_direct(site, slot);
+		oracle_probe(site, slot);
 	slot_release(slot);
 }
 

@@ -80,7 +80,7 @@ def test_no_tag_outlives_its_directories(oracle: OpenSensor, built: Path, tmp_pa
     assert_no_stale_hits(oracle, opened)
 
 
-WHOLE_CHAIN = "	chain->dentry = facts.parent;\n	return true;"
+WHOLE_CHAIN = "	level++;\n"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,11 +89,11 @@ def test_the_oracle_sees_a_tag_that_knows_the_last_directory_alone(built: Path, 
     header = tmp_path / "ebpf" / "include" / "chain_tag.bpf.h"
     text = header.read_text()
     assert text.count(WHOLE_CHAIN) == 1
-    header.write_text(text.replace(WHOLE_CHAIN, "	return false;"))
+    header.write_text(text.replace(WHOLE_CHAIN, "	return CHAIN_WHOLE;\n"))
     build_oracle(tmp_path / "ebpf", tmp_path / "oracle.bpf.o")
     (root := tmp_path / "root").mkdir()
 
-    with OpenSensor("direct", tmp_path / "oracle.bpf.o") as sensor:
+    with OpenSensor("cast", tmp_path / "oracle.bpf.o") as sensor:
         shake(sensor, built, root, kind, turns=4000, processes=2, seed=1)
 
         assert read_counter(sensor, "oracle_stale") > 0

@@ -15,6 +15,9 @@ from monitor.wire import _layout as layout
 
 SEED = struct.pack("<6Q", *(0x9E3779B97F4A7C15 * (2 * number + 1) & (1 << 64) - 1 for number in range(6)))
 READ, WRITE = layout.OPEN_CLASS_READ, layout.OPEN_CLASS_WRITE
+_READS = layout.INTEREST_HOST_READ | layout.INTEREST_CONTAINER_READ
+_WRITES = layout.INTEREST_HOST_WRITE | layout.INTEREST_CONTAINER_WRITE
+_CLASS_INTEREST = {READ: _READS, WRITE: _READS | _WRITES}
 _FILTER_BYTES = layout.STRUCTS["open_filter_head"].size + layout.OPEN_CLASS_COUNT * layout.OPEN_NAME_BITMAP_BYTES
 
 
@@ -72,7 +75,7 @@ class KernelModel:
         start = self._half * _FILTER_BYTES
         memory = bytes(maps.variable_view("open_filters"))[start : start + _FILTER_BYTES]
         head = layout.STRUCTS["open_filter_head"]
-        self.wanted, self.any, self.exacts, self.prefixes, self.suffixes, _ = head.unpack_from(memory)
+        self.wanted, self.any, self.exacts, self.prefixes, self.suffixes, *self._endings, _ = head.unpack_from(memory)
         self._names = memory[head.size :]
         self._factors = struct.unpack("<6Q", SEED)
 
@@ -80,8 +83,12 @@ class KernelModel:
         folded = bytes(byte | 0x20 for byte in name)
         tail = int.from_bytes(folded[-8:].rjust(8, b"\0"), "little")
         head = int.from_bytes(folded[:8], "little")
-        whole, ending = (head + len(name)) * self._factors[0] + tail * self._factors[1], self._factors[2]
-        return any(self._has(class_, value) for value in (whole, (tail >> 32) * ending, (tail >> 48) * ending))
+        if self._has(class_, (head + len(name)) * self._factors[0] + tail * self._factors[1]):
+            return True
+        return any(
+            wanted & _CLASS_INTEREST[class_] and self._has(class_, (tail >> shift) * self._factors[2])
+            for wanted, shift in zip(self._endings, (32, 48), strict=True)
+        )
 
     def _has(self, class_: int, value: int) -> bool:
         bit = (value & (1 << 64) - 1) >> 48

@@ -16,7 +16,7 @@ from monitor.model.interest import OpenPattern
 from monitor.wire.decoder import decode_record
 
 OBJECT = Path(__file__).resolve().parents[2] / "ebpf" / "build" / "sensors.bpf.o"
-VARIANTS = ("direct", "probe")
+VARIANTS = ("cast", "typed")
 RING_BYTES = 8 << 20
 COUNTER_OPEN_WALKS, COUNTER_OPEN_VANISHED = 3, 4
 
@@ -25,7 +25,7 @@ class OpenSensor:
     """A loaded and attached file sensor. Closing it detaches it."""
 
     def __init__(
-        self, variant: str = "direct", path: Path = OBJECT, *, limit_per_s: int = 1 << 40, attach: bool = True
+        self, variant: str = "cast", path: Path = OBJECT, *, limit_per_s: int = 1 << 40, attach: bool = True
     ) -> None:
         self.object = BpfObject(path)
         try:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.vm
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 240
 SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
-FILE_VARIANTS = {"bookworm": "probe reads", "trixie": "direct reads", "sid": "direct reads"}
+FILE_VARIANTS = {"bookworm": "direct and probe reads", "trixie": "direct reads", "sid": "direct reads"}
 
 
 class Observed(NamedTuple):
