@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-_libc.prctl.restype = ctypes.c_int
 
 
 class _Numbers(NamedTuple):
@@ -31,7 +30,6 @@ _NUMBERS_BY_MACHINE: Final = {
     "s390x": _Numbers(bpf=351, perf_event_open=331),
 }
 # The same on every architecture.
-_NR_MOVE_MOUNT: Final = 429
 _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
@@ -48,15 +46,11 @@ _FSOPEN_CLOEXEC: Final = 1
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
 _FSMOUNT_CLOEXEC: Final = 1
-_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
-_AT_FDCWD: Final = -100
 
 MOUNT_ATTR_RDONLY: Final = 0x1
 MOUNT_ATTR_NOSUID: Final = 0x2
 MOUNT_ATTR_NODEV: Final = 0x4
 MOUNT_ATTR_NOEXEC: Final = 0x8
-
-PR_CAPBSET_READ: Final = 23
 
 
 def bpf(command: int, attributes: bytes) -> int:
@@ -97,25 +91,6 @@ def open_detached_mount(filesystem: str, attributes: int, options: dict[str, str
         return _call(_NR_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
     finally:
         os.close(context)
-
-
-def attach_mount(mount_fd: int, target: str) -> None:
-    """Put a mount of :func:`open_detached_mount` on the directory ``target`` of this mount namespace.
-
-    Raises:
-        OSError: the kernel refused.
-    """
-    _call(_NR_MOVE_MOUNT, mount_fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
-
-
-def prctl(option: int, argument: int = 0) -> int:
-    """Call ``prctl(2)`` with one argument.
-
-    Raises:
-        OSError: the kernel refused.
-    """
-    result = _libc.prctl(option, ctypes.c_ulong(argument), *(ctypes.c_ulong(0),) * 3)
-    return _check(int(result))
 
 
 def _get_numbers() -> _Numbers:

@@ -1,7 +1,6 @@
 """Probes on the running kernel: they answer, and leave nothing."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from monitor.bpf.syscalls import (
     MOUNT_ATTR_NOSUID,
     open_detached_mount,
 )
-from monitor.host.mounts import parse_mountinfo
-from tests.support.sandbox import Sandbox, find_modes
 
 pytestmark = pytest.mark.kernel
 
@@ -73,26 +70,6 @@ def test_tracepoint_ids_are_had_without_a_mount() -> None:
     assert os.readlink(f"/proc/self/fd/{event}") == "anon_inode:[perf_event]"  # noqa: PTH115
     assert not os.get_inheritable(event)
     os.close(event)
-
-
-def test_a_detached_mount_can_be_put_on_a_folder(tmp_path: Path) -> None:
-    script = """
-import os, sys
-from monitor.bpf.syscalls import MOUNT_ATTR_NODEV, attach_mount, open_detached_mount
-mount = open_detached_mount("tmpfs", MOUNT_ATTR_NODEV, {"size": "64k"})
-attach_mount(mount, sys.argv[1])
-os.close(mount)
-print(open("/proc/self/mountinfo").read())
-"""
-    target = tmp_path / "a folder"
-    target.mkdir()
-    with Sandbox(find_modes()[0]) as sandbox:
-        done = sandbox.run([sys.executable, "-c", script, target], env={"PYTHONPATH": str(Path(__file__).parents[2])})
-
-    (mount,) = [m for m in parse_mountinfo(done.stdout.encode()) if m.point == target]
-    assert (mount.filesystem, mount.root) == ("tmpfs", "/")
-    assert "size=64k" in mount.options
-    assert str(target) not in mounts()
 
 
 def test_a_detached_mount_ends_with_its_descriptor() -> None:

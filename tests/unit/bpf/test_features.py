@@ -82,12 +82,3 @@ def test_a_mounted_tracefs_is_read_where_it_is(tmp_path: Path) -> None:
     assert tracefs.read_tracepoint_id("syscalls", "sys_exit_openat", root) == 781
     with pytest.raises(FileNotFoundError):
         tracefs.read_tracepoint_id("syscalls", "sys_exit_none", root)
-
-
-def test_a_call_that_the_kernel_refuses_raises() -> None:
-    with pytest.raises(OSError, match="Invalid argument"):
-        syscalls.prctl(-1)
-
-
-def test_prctl_answers() -> None:
-    assert syscalls.prctl(syscalls.PR_CAPBSET_READ, 0) in {0, 1}
