@@ -25,6 +25,7 @@ enum exec_flag anchor_exec_flag;
 enum open_access anchor_open_access;
 enum loss_reason anchor_loss_reason;
 enum bucket_kind anchor_bucket_kind;
+enum tag_hierarchy_word anchor_tag_hierarchy_word;
 enum cgroup_tag anchor_cgroup_tag;
 enum open_interest anchor_open_interest;
 enum open_class anchor_open_class;

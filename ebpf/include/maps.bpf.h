@@ -24,8 +24,9 @@ const volatile __weak u64 layout_fingerprint = LAYOUT_FINGERPRINT;
 
 /* Settings, written before load. */
 const volatile __weak u32 slot_count = 8;
-const volatile __weak u32 tag_controller = 0; /* 0 cgroup2, 1 v1 pids, 2 v1 memory */
-const volatile __weak s32 tag_hierarchy_id = 0;
+
+/* enum tag_hierarchy_word. Changes when a container shows that the choice was wrong; read once a use. */
+__weak u64 tag_hierarchy = 0;
 
 /* The reader says that it sleeps; the first record worth waking for takes the word back. */
 __weak u32 reader_sleeps = 0;

@@ -29,6 +29,18 @@ enum bucket_kind {
 	BUCKET_EXEC = 1,
 };
 
+/* Which hierarchy's cgroups tell containers apart, as one word: in the lowest byte the controller whose place in
+ * css_set leads there, from the shift on the hierarchy's number (0 is cgroup2). Every cgroup id on the wire carries
+ * that number in the same place: hierarchies number their cgroups independently, and the choice may change while
+ * records wait in the rings. */
+enum tag_hierarchy_word {
+	TAG_CONTROLLER_CGROUP2 = 0,
+	TAG_CONTROLLER_PIDS = 1,
+	TAG_CONTROLLER_MEMORY = 2,
+	TAG_CONTROLLER_MASK = 0xff,
+	TAG_HIERARCHY_SHIFT = 40, /* ids stay below it, and below what a double holds exactly */
+};
+
 /* What a cgroup is to the open filter. No entry: not known yet, and everything interests. */
 enum cgroup_tag {
 	CGROUP_HOST = 1,

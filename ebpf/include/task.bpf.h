@@ -11,34 +11,47 @@ enum cgroup_subsys_id {
 	pids_cgrp_id = 11,
 };
 
-#define TAG_CONTROLLER_PIDS 1
-
 static __always_inline u64 cgroup_id_of(struct cgroup *cgroup)
 {
-	return cgroup->kn->id;
+	return (u64)cgroup->root->hierarchy_id << TAG_HIERARCHY_SHIFT | cgroup->kn->id;
 }
 
-/* The controllers' numbers differ between kernels: CO-RE knows them. */
-static __always_inline u64 task_v1_cgroup_id(struct task_struct *task)
+static __always_inline u64 tag_hierarchy_now(void)
+{
+	return *(volatile u64 *)&tag_hierarchy;
+}
+
+/* A controller's cgroup. Its place differs between kernels, and some lack it: CO-RE knows. */
+#define css_set_cgroup_id(set, controller)                                                                             \
+	({                                                                                                             \
+		struct cgroup_subsys_state *_state = NULL;                                                             \
+		u64 _place = bpf_core_field_offset(struct css_set, subsys);                                            \
+		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, controller)) {                                   \
+			_place += bpf_core_enum_value(enum cgroup_subsys_id, controller) * sizeof(void *);             \
+			bpf_probe_read_kernel(&_state, sizeof(_state), (void *)(set) + _place);                        \
+		}                                                                                                      \
+		BPF_CORE_READ(_state, cgroup, kn, id);                                                                 \
+	})
+
+static __noinline u64 task_v1_cgroup_id(struct task_struct *task, u64 tag)
 {
 	struct css_set *set = task->cgroups;
-	struct cgroup_subsys_state *state = NULL;
-	u64 index;
+	u64 id;
 
-	if (tag_controller == TAG_CONTROLLER_PIDS)
-		index = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
+	if ((tag & TAG_CONTROLLER_MASK) == TAG_CONTROLLER_PIDS)
+		id = css_set_cgroup_id(set, pids_cgrp_id);
 	else
-		index = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
-	bpf_probe_read_kernel(&state, sizeof(state),
-			      (void *)set + bpf_core_field_offset(struct css_set, subsys) + index * sizeof(void *));
-	return BPF_CORE_READ(state, cgroup, kn, id);
+		id = css_set_cgroup_id(set, memory_cgrp_id);
+	return tag >> TAG_HIERARCHY_SHIFT << TAG_HIERARCHY_SHIFT | id;
 }
 
 /* The id that containers are told apart by: of cgroup2, or of a v1 hierarchy where cgroup2 has one id for all. */
 static __always_inline u64 task_cgroup_id(struct task_struct *task)
 {
-	if (tag_controller)
-		return task_v1_cgroup_id(task);
+	u64 tag = tag_hierarchy_now();
+
+	if (tag & TAG_CONTROLLER_MASK)
+		return task_v1_cgroup_id(task, tag);
 	return task->cgroups->dfl_cgrp->kn->id;
 }
 

@@ -33,7 +33,11 @@ _LOSS_REASONS: Final = {
 _COUNTER_OWN_EVENTS: Final = 0
 _COUNTER_FORK_HOOK: Final = 1
 _COUNTER_EXIT_HOOK: Final = 2
-_TAG_CONTROLLERS: Final = {"": 0, "pids": 1, "memory": 2}
+_TAG_CONTROLLERS: Final = {
+    "": layout.TAG_CONTROLLER_CGROUP2,
+    "pids": layout.TAG_CONTROLLER_PIDS,
+    "memory": layout.TAG_CONTROLLER_MEMORY,
+}
 
 PROCESS_PROGRAMS: Final = ("on_process_fork", "on_process_exec", "on_process_exit")
 CGROUP_PROGRAMS: Final = ("on_cgroup_create", "on_cgroup_remove", "on_cgroup_attach")
@@ -95,6 +99,8 @@ class Sensors:
         self.urgent = Ring(self.object.map_fd("events_urgent"), plan.rings.urgent_bytes)
         self.bulk = Ring(self.object.map_fd("events_bulk"), plan.rings.bulk_bytes)
         self._reader_sleeps = self.object.variable_view("reader_sleeps").cast("I")
+        self._tag_hierarchy = self.object.variable_view("tag_hierarchy").cast("Q")
+        self.set_tag_hierarchy(plan.tag_controller, plan.tag_hierarchy_id)
         self._losses_seen: dict[tuple[int, int, int, int], int] = {}
 
     def __enter__(self) -> "Sensors":
@@ -128,8 +134,6 @@ class Sensors:
             )
         slots = max(8, 2 * cpus + 4)
         bpf_object.set_rodata("slot_count", struct.pack("<I", slots))
-        bpf_object.set_rodata("tag_controller", struct.pack("<I", _TAG_CONTROLLERS[plan.tag_controller]))
-        bpf_object.set_rodata("tag_hierarchy_id", struct.pack("<i", plan.tag_hierarchy_id))
         limits = plan.limiter
         bpf_object.set_rodata("limit_per_s", struct.pack("<2Q", limits.bulk_per_s, limits.exec_per_s))
         bpf_object.set_rodata("limit_burst", struct.pack("<2Q", limits.bulk_burst, limits.exec_burst))
@@ -179,6 +183,13 @@ class Sensors:
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""
         self._reader_sleeps[0] = sleeps
+
+    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
+        """From now on tag records by this hierarchy, and report the life of its cgroups only.
+
+        ``controller`` as :attr:`SensorPlan.tag_controller`. Records that are in the rings keep the tags they have.
+        """
+        self._tag_hierarchy[0] = hierarchy_id << layout.TAG_HIERARCHY_SHIFT | _TAG_CONTROLLERS[controller]
 
     def read_tasks(self) -> list[TaskFacts]:
         """All processes that run now, with the kernel's exact start times."""
@@ -261,6 +272,7 @@ class Sensors:
     def close(self) -> None:
         """Detach all, unmap, free."""
         self._reader_sleeps.release()
+        self._tag_hierarchy.release()
         self.urgent.close()
         self.bulk.close()
         self.object.close()

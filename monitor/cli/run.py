@@ -101,13 +101,12 @@ def _say_ready(service: Service, readiness: Readiness) -> None:
     parts = service.parts
     active = sum(not rule.inactive_reason for rule in parts.rules.rules)
     inactive = len(parts.rules.rules) - active
-    hierarchy = parts.hierarchy
-    tag = hierarchy.kind if not hierarchy.controller else f"{hierarchy.kind} {hierarchy.controller}"
+    hierarchy = service.tagging.hierarchy
     lost = sum(service.lost.values())
     click.echo(
         f"stockade {__version__} is ready after {time.monotonic() - STARTED_S:.2f} s "
         f"(self test: an exec came through in {readiness.self_test_s * 1000:.0f} ms)\n"
-        f"  kernel      Linux {os.uname().release}, containers told apart by {tag} at {hierarchy.mount}\n"
+        f"  kernel      Linux {os.uname().release}, containers told apart by {hierarchy.name} at {hierarchy.mount}\n"
         f"  tier        observe (tracepoints; nothing is denied), mode {parts.settings.mode}\n"
         f"  watching    {readiness.processes} processes, {readiness.containers} containers ({_name_runtimes()})\n"
         f"  rules       {active} active, {inactive} inactive\n"

@@ -20,7 +20,7 @@ from monitor.cli.output import (
 from monitor.sinks.client import ServiceConnection, ServiceRefused, ServiceUnavailable
 from monitor.sinks.escape import escape_text
 from monitor.sinks.requests import StatusRequest
-from monitor.sinks.status import LostStatus, Status, SubjectStatus, parse_status
+from monitor.sinks.status import ContainerStatus, LostStatus, Status, SubjectStatus, parse_status
 
 SUBJECTS_SHOWN: Final = 10
 CONTAINERS_SHOWN: Final = 20
@@ -71,6 +71,8 @@ def _show_head(status: Status) -> None:
         parts.append(f"tier {status.tier}")
     if own.rss_bytes:
         parts.append(f"{format_bytes(own.rss_bytes)} of memory, {own.cpu_percent:.1f} % of a core")
+    if status.hierarchy:
+        parts.append(f"containers told apart by {status.hierarchy}")
     parts.append(f"{status.stream.subscribers} subscribers")
     if status.dropped.subscribers or status.dropped.console:
         parts.append(
@@ -139,13 +141,21 @@ def _show_subjects(subjects: tuple[SubjectStatus, ...]) -> None:
 
 
 def _show_containers(status: Status) -> None:
-    count = len(status.containers)
-    title = f"containers: {count}" + (f", the first {CONTAINERS_SHOWN}" if count > CONTAINERS_SHOWN else "")
-    rows = [
-        (each.id[:12], each.name or ("(pending)" if each.pending else ""), each.runtime, each.image_name)
-        for each in status.containers[:CONTAINERS_SHOWN]
-    ]
+    gone = sum(each.is_gone for each in status.containers)
+    title = f"containers: {len(status.containers) - gone or 'none'}"
+    if gone:
+        title += f", and {gone} that ended just now"
+    shown = sorted(status.containers, key=lambda each: each.is_gone)[:CONTAINERS_SHOWN]
+    if len(shown) < len(status.containers):
+        title += f"; {CONTAINERS_SHOWN} of them"
+    rows = [(each.id[:12], _name_container(each), each.runtime, each.image_name) for each in shown]
     if rows:
         _show_table(title, ("container", "name", "runtime", "image"), rows)
     else:
-        click.echo("\ncontainers: none")
+        click.echo(f"\n{title}")
+
+
+def _name_container(container: ContainerStatus) -> str:
+    if container.is_gone:
+        return f"{container.name} (gone)".lstrip()
+    return container.name or ("(pending)" if container.pending else "")

@@ -72,6 +72,11 @@ class ContainerTable:
         """Look up a container by its full id, with what the runtime said of it since."""
         return self._containers.get(container_id)
 
+    def is_gone(self, container: Container) -> bool:
+        """Whether the container's own cgroup has been removed."""
+        cgroup = self._cgroups.get(container.cgroup_id)
+        return cgroup is not None and bool(cgroup.removed_ktime_ns)
+
     # --- events ---------------------------------------------------------------------------
 
     def create(self, cgroup_id: CgroupId, path: str, effects: list[Effect]) -> Cgroup:

@@ -21,7 +21,7 @@ from monitor.engine.detect import Detector
 from monitor.engine.enrich import Enricher
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.engine.images import EMPTY_IMAGE
-from monitor.engine.losses import LossLedger
+from monitor.engine.losses import LossLedger, name_source
 from monitor.engine.parked import SLACK_NS, Parked
 from monitor.engine.processes import ProcessTable, Row
 from monitor.engine.score import Scores
@@ -206,6 +206,19 @@ class Engine:
         """Look up a container by its full id."""
         return self._containers.find_container(container_id)
 
+    def is_gone(self, container: Container) -> bool:
+        """Whether a container that is still known has ended."""
+        return self._containers.is_gone(container)
+
+    def name_loss_source(self, cgroup_id: CgroupId) -> str:
+        """Whose records were lost, as far as it is known now. Hostile text."""
+        return name_source(cgroup_id, self._containers.find_cgroup(cgroup_id))
+
+    def is_host_cgroup(self, cgroup_id: CgroupId) -> bool:
+        """Whether no container is known for this cgroup."""
+        cgroup = self._containers.find_cgroup(cgroup_id)
+        return cgroup is None or cgroup.container is None
+
     def process_exists(self, key: ProcessKey) -> bool:
         """Whether this life of this pid is known and has not ended."""
         row = self._processes.find(key.tgid, key.start_boottime_ns)
@@ -307,7 +320,8 @@ class Engine:
             cgroup = self._containers.find_cgroup(event.cgroup_id)
             container = None if cgroup is None else cgroup.container
             context = Context(event, _NOBODY, EMPTY_IMAGE, None, container)
-            self._alerts.write_notice(Detection(EVENTS_LOST, context, reason), effects)
+            whose = name_source(event.cgroup_id, cgroup)
+            self._alerts.write_notice(Detection(EVENTS_LOST, context, f"{reason} ({whose})"), effects)
 
     def _on_service_failure(self, event: ServiceFailure, effects: list[Effect]) -> None:
         if not event.ktime_ns:  # whoever failed had no clock at hand

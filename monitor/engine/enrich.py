@@ -45,6 +45,8 @@ class Enricher:
 
     def exec(self, event: ProcessExec, effects: list[Effect]) -> Context:
         """The context of an exec: the new program's."""
+        if event.from_proc and self._processes.knows(event.tgid, event.start_boottime_ns):
+            return self._find_again(event, effects)
         row, image = self._processes.exec(event)
         if image is not row.image:  # a late record of an earlier program
             container = self._find_container(row, event.cgroup_id)
@@ -61,6 +63,17 @@ class Enricher:
         if row.key in self.facts.service_keys:
             row.is_service = True
         return self._build(event, row, image, container)
+
+    def _find_again(self, event: ProcessExec, effects: list[Effect]) -> Context:
+        """A walk met a process that is known: only the cgroup is news, in a hierarchy that was not looked at before."""
+        row, _ = self._processes.exec(event)
+        self._promote_found(row, event, effects)
+        row.cgroup_id = event.cgroup_id
+        cgroup = self._containers.find_cgroup(event.cgroup_id)
+        container = self._place(row, cgroup)
+        if row.runtime is None or container is None:
+            self._settle_lineage(row, event, container, cgroup)
+        return Context(event, row, row.image, row.parent_image, container)
 
     def task(self, event: ProcessExecFailed | ProcessExit, row: Row) -> Context:
         """The context of what happened in a program that runs already."""

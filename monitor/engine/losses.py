@@ -1,10 +1,11 @@
-"""Add up what the kernel side lost, and say so once a minute per cgroup and reason."""
+"""Add up what the kernel side lost, and say whose it was: once a minute per cgroup and reason."""
 
 from collections import OrderedDict
 from typing import Final
 
 from msgspec import Struct
 
+from monitor.engine.containers import Cgroup
 from monitor.model.events import LossReport
 
 QUIET_NS: Final = 60 * 1_000_000_000
@@ -14,6 +15,9 @@ _WHY: Final = {
     "limited": "its cgroup exceeded its rate",
     "no_slot": "no scratch memory was free",
 }
+UNATTRIBUTED: Final = "not attributable to a cgroup"
+"""The kernel side's table of losses was full; these it counts without the cgroup (id 0)."""
+_PATH_SHOWN: Final = 120
 
 
 class _Account(Struct, gc=False):
@@ -51,3 +55,15 @@ class LossLedger:
         account.untold = {}
         self._accounts.move_to_end(key)
         return f"{parts}: {_WHY.get(event.reason, event.reason)}"
+
+
+def name_source(cgroup_id: int, cgroup: Cgroup | None) -> str:
+    """Whose records they were: a container's name or short id, else what is known of the cgroup. Hostile text."""
+    if not cgroup_id:
+        return UNATTRIBUTED
+    if cgroup is None:
+        return f"unknown cgroup {cgroup_id}"
+    if cgroup.container is not None:
+        return cgroup.container.name or cgroup.container.id[:12]
+    path = cgroup.path
+    return f"host cgroup {path if len(path) <= _PATH_SHOWN else '...' + path[-_PATH_SHOWN:]}"

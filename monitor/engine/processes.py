@@ -90,6 +90,11 @@ class ProcessTable:
             return row
         return self._previous.get((tgid, start_boottime_ns)) if self._previous else None
 
+    def knows(self, tgid: int, start_boottime_ns: int) -> bool:
+        """Whether more is known of a process than that others name it."""
+        row = self.find(tgid, start_boottime_ns)
+        return row is not None and not row.is_placeholder
+
     def get_or_add(self, tgid: Tgid, start_boottime_ns: int, exec_id: int, cgroup_id: CgroupId, ktime_ns: int) -> Row:
         """Look up, or add a placeholder for, a process that an event names."""
         row = self.find(tgid, start_boottime_ns)

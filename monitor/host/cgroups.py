@@ -3,13 +3,14 @@
 A tag is the id of a task's cgroup in one hierarchy: cgroup2 where containers get
 cgroups of their own there (pure v2, and hybrid with a runtime that joins both), else
 a v1 controller's (:func:`find_tag_hierarchy`, asked again by
-:func:`recheck_hierarchy`). Ids of different hierarchies overlap. The walk makes the
+:func:`recheck_hierarchy`). The walk makes the
 same events as the kernel's cgroup tracepoints; what a path means (runtime, container
 id) is for :mod:`monitor.engine.containers`.
 
 Source: kernel/cgroup/cgroup.c and fs/kernfs: on 64-bit machines a cgroup's id, the
 inode number of its directory and ``bpf_get_current_cgroup_id()`` are one number, and
-the root of every hierarchy has 1.
+the root of every hierarchy has 1. The hierarchy's number goes above it in a
+:data:`~monitor.model.ids.CgroupId` (0 is cgroup2).
 """
 
 import logging
@@ -24,10 +25,11 @@ from typing import Final, Literal
 from monitor.host.mounts import Mount, read_mounts
 from monitor.model.events import CgroupCreate
 from monitor.model.ids import CgroupId
+from monitor.wire._layout import TAG_HIERARCHY_SHIFT
 
 logger = logging.getLogger(__name__)
 
-ROOT_CGROUP_ID: Final = CgroupId(1)
+_ROOT_INODE: Final = 1
 
 V1_CONTROLLERS: Final = ("pids", "memory")
 """Controllers that carry the tag on v1, best first: every runtime puts each container into one of its own there."""
@@ -59,6 +61,19 @@ class TagHierarchy:
     """False where the mount shows a part of the tree only (we are in a cgroup namespace): cgroups outside are not
     found by the walk, and without ``prefix`` paths are those of the namespace."""
 
+    @property
+    def name(self) -> str:
+        """As people are told it: ``cgroup2``, ``v1 pids``."""
+        return f"{self.kind} {self.controller}".rstrip()
+
+    def build_id(self, inode: int) -> CgroupId:
+        """The id of a cgroup by its directory's inode number, as the kernel side makes it."""
+        return CgroupId(self.hierarchy_id << TAG_HIERARCHY_SHIFT | inode)
+
+    def is_of(self, cgroup_id: CgroupId) -> bool:
+        """Tell whether this id is one of ours."""
+        return cgroup_id >> TAG_HIERARCHY_SHIFT == self.hierarchy_id
+
 
 class CgroupSupportError(Exception):
     """No cgroup hierarchy is mounted that could tag containers; the text says what to do."""
@@ -83,17 +98,29 @@ def find_tag_hierarchy(proc: Path = _PROC) -> TagHierarchy:
     )
 
 
+def find_alternative(hierarchy: TagHierarchy, proc: Path = _PROC) -> TagHierarchy | None:
+    """Answer the hierarchy that containers may turn out to have their cgroups in instead; None when there is no other.
+
+    Never one for v1: what has no cgroup of its own there has none on cgroup2 either.
+    """
+    return None if hierarchy.kind == "v1" else _find_v1(read_mounts(proc / "self/mountinfo"), proc)
+
+
 def recheck_hierarchy(hierarchy: TagHierarchy, tgids: Iterable[int] | None = None, proc: Path = _PROC) -> TagHierarchy:
     """Answer the hierarchy that these processes' cgroups need: ``hierarchy`` itself when it does well.
 
-    Which one a runtime uses shows when its first container runs, so this is asked at the first container, and
-    of all processes (None) when a container runtime works and no container has been seen.
+    Which one a runtime uses shows when its first container runs, so this is asked of processes that look like a
+    container's, or of all (None).
     """
-    if hierarchy.kind == "v1":
-        return hierarchy
-    v1 = _find_v1(read_mounts(proc / "self/mountinfo"), proc)
+    other = find_alternative(hierarchy, proc)
     asked = _list_tgids(proc) if tgids is None else tgids
-    return v1 if v1 and _is_used_instead(v1, asked, proc) else hierarchy
+    return other if other and _is_used_instead(other, asked, proc) else hierarchy
+
+
+def find_host_mount_namespaces(proc: Path = _PROC) -> frozenset[int]:
+    """Inode numbers of the mount namespaces that are no container's: the first process's, and our own (a hardened
+    service has one)."""
+    return frozenset(filter(None, (_find_mount_namespace(proc / name) for name in ("1", "self"))))
 
 
 def read_memberships(tgid: int, proc: Path = _PROC) -> dict[str, str]:
@@ -117,11 +144,6 @@ def parse_memberships(text: bytes) -> Iterator[tuple[int, tuple[str, ...], str]]
             yield int(number), tuple(controllers.decode(errors="replace").split(",")), _show(path)
 
 
-def find_cgroup_path(hierarchy: TagHierarchy, tgid: int, proc: Path = _PROC) -> str | None:
-    """Answer the path of a process' cgroup in the tag's hierarchy; None when the process is gone."""
-    return read_memberships(tgid, proc).get(hierarchy.controller)
-
-
 def walk_cgroups(hierarchy: TagHierarchy) -> Iterator[CgroupCreate]:
     """Yield every cgroup of the hierarchy, parents before children, the root first.
 
@@ -130,19 +152,19 @@ def walk_cgroups(hierarchy: TagHierarchy) -> Iterator[CgroupCreate]:
     Raises:
         OSError: the mount itself cannot be read.
     """
-    yield _build_event(hierarchy.mount.stat().st_ino, hierarchy.prefix or "/")
+    yield _build_event(hierarchy, hierarchy.mount.stat().st_ino, hierarchy.prefix or "/")
     root = os.open(hierarchy.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    yield from _walk(root, hierarchy.prefix, depth=1)
+    yield from _walk(hierarchy, root, hierarchy.prefix, depth=1)
 
 
-def _walk(directory: int, path: str, depth: int) -> Iterator[CgroupCreate]:
+def _walk(hierarchy: TagHierarchy, directory: int, path: str, depth: int) -> Iterator[CgroupCreate]:
     """Yield what is below ``directory``, and close it. By descriptors: a path may be longer than PATH_MAX."""
     try:
         with os.scandir(directory) as entries:
             children = [(e.name, e.inode()) for e in entries if e.is_dir(follow_symlinks=False)]
         for name, inode in children:
             child_path = f"{path}/{_show(os.fsencode(name))}"
-            yield _build_event(inode, child_path)
+            yield _build_event(hierarchy, inode, child_path)
             if depth >= _DEPTH_MAX:
                 logger.warning("cgroups below level %d are not looked at: %.200r", _DEPTH_MAX, child_path)
                 continue
@@ -150,15 +172,15 @@ def _walk(directory: int, path: str, depth: int) -> Iterator[CgroupCreate]:
                 child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             except OSError:
                 continue  # removed since
-            yield from _walk(child, child_path, depth + 1)
+            yield from _walk(hierarchy, child, child_path, depth + 1)
     except OSError as error:
         logger.debug("cgroup gone while it was read: %s", error)
     finally:
         os.close(directory)
 
 
-def _build_event(inode: int, path: str) -> CgroupCreate:
-    return CgroupCreate(ktime_ns=time.monotonic_ns(), cgroup_id=CgroupId(inode), path=path)
+def _build_event(hierarchy: TagHierarchy, inode: int, path: str) -> CgroupCreate:
+    return CgroupCreate(ktime_ns=time.monotonic_ns(), cgroup_id=hierarchy.build_id(inode), path=path)
 
 
 def _find_cgroup2(mounts: Iterable[Mount]) -> TagHierarchy | None:
@@ -191,7 +213,7 @@ def _best(found: list[TagHierarchy | None]) -> TagHierarchy | None:
 
 def _build_hierarchy(mount: Mount, hierarchy_id: int, controller: str) -> TagHierarchy | None:
     try:
-        is_whole = mount.point.stat().st_ino == ROOT_CGROUP_ID
+        is_whole = mount.point.stat().st_ino == _ROOT_INODE
     except OSError:
         return None  # covered by a later mount, or not ours to read
     # In a cgroup namespace the root is shown as "/", or with "/.." when it lies above: neither is a prefix.
@@ -208,7 +230,7 @@ def _build_hierarchy(mount: Mount, hierarchy_id: int, controller: str) -> TagHie
 
 def _is_used_instead(v1: TagHierarchy, tgids: Iterable[int], proc: Path) -> bool:
     """Tell whether some process is in a container's cgroup on v1 that cgroup2 does not know."""
-    own_namespace = _find_mount_namespace(proc / "self")
+    host = find_host_mount_namespaces(proc)
     for tgid in tgids:
         member = read_memberships(tgid, proc)
         path, cgroup2_path = member.get(v1.controller, "/"), member.get("", "/")
@@ -216,18 +238,24 @@ def _is_used_instead(v1: TagHierarchy, tgids: Iterable[int], proc: Path) -> bool
             # The outermost: what a container makes inside itself is not to sway us.
             if name[0] not in cgroup2_path:
                 return True
-        elif (
-            path != "/" and cgroup2_path == "/" and _find_mount_namespace(proc / str(tgid)) not in {None, own_namespace}
-        ):
-            return True
+        elif not _is_at_or_above(path, cgroup2_path):
+            namespace = _find_mount_namespace(proc / str(tgid))
+            if namespace and namespace not in host:
+                return True
     return False
 
 
-def _find_mount_namespace(process: Path) -> str | None:
+def _is_at_or_above(path: str, other: str) -> bool:
+    """A service manager puts a unit at the same path in every hierarchy, or, without the controller, above it."""
+    return f"{other}/".startswith(path.rstrip("/") + "/")
+
+
+def _find_mount_namespace(process: Path) -> int | None:
     try:
-        return str((process / "ns/mnt").readlink())
+        text = (process / "ns/mnt").readlink().name
     except OSError:
         return None  # gone, or a kernel thread
+    return int(text.removeprefix("mnt:[").removesuffix("]"))
 
 
 def _list_tgids(proc: Path) -> list[int]:

@@ -2,9 +2,9 @@
 
 The kernel's task iterator (:mod:`monitor.bpf`) says exactly which processes there are
 (:class:`~monitor.model.ids.TaskFacts`); this adds what ``/proc`` shows of each and
-checks that it is still the same process. psutil lists processes; the facts are read
-by a descriptor of each folder (:mod:`monitor.host.procfs`), because psutil reopens it
-by pid for every fact and has neither namespaces nor capabilities.
+checks that it is still the same process. The facts are read by a descriptor of each
+folder (:mod:`monitor.host.procfs`); psutil reopens it by pid for every fact, and has
+neither namespaces nor capabilities.
 
 No rule judges these events (``from_proc``): arguments are what the process' memory
 holds now, and of a script only the interpreter is known.
@@ -16,14 +16,11 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
-import psutil
-
 from monitor.host import procfs
-from monitor.host.cgroups import TagHierarchy, find_cgroup_path
 from monitor.host.mounts import read_mounts
 from monitor.host.statx import FileFacts, read_file_facts
 from monitor.model.events import ProcessExec
-from monitor.model.ids import CgroupId, TaskFacts, Tgid, Tid
+from monitor.model.ids import TaskFacts, Tgid, Tid
 
 _PROC: Final = Path("/proc")
 _NS_PER_TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -42,31 +39,6 @@ def snapshot_processes(task_facts: Iterable[TaskFacts], proc: Path = _PROC) -> I
     for facts in _parents_first(task_facts):
         if event := _read_process(facts, proc, tmpfs):
             yield event
-
-
-def read_process(facts: TaskFacts, proc: Path = _PROC) -> ProcessExec | None:
-    """Answer the event of one process; None when it has ended, or its pid belongs to another one now."""
-    return _read_process(facts, proc, _TmpfsDevices(proc))
-
-
-def facts_from_proc(hierarchy: TagHierarchy, proc: Path = _PROC) -> Iterator[TaskFacts]:
-    """Yield the facts as far as ``/proc`` has them, for hosts and tests without the task iterator.
-
-    Start times are cut to clock ticks (10 ms), so these keys do not join with the kernel's records; ``exec_id`` is 0.
-    """
-    cgroup_ids: dict[str, CgroupId] = {}
-    starts: dict[int, int] = {0: 0}
-    found = []
-    for tgid in psutil.pids() if proc == _PROC else sorted(int(p.name) for p in proc.iterdir() if p.name.isdigit()):
-        stat, path = _find_stat(tgid, proc), find_cgroup_path(hierarchy, tgid, proc)
-        if stat is None or path is None:
-            continue
-        if path not in cgroup_ids:
-            cgroup_ids[path] = _find_cgroup_id(hierarchy, path)
-        starts[tgid] = stat.start_ticks * _NS_PER_TICK
-        found.append((tgid, stat.parent_tgid, cgroup_ids[path]))
-    for tgid, parent, cgroup_id in found:
-        yield TaskFacts(Tgid(tgid), starts[tgid], 0, cgroup_id, Tgid(parent), starts.get(parent, 0))
 
 
 def _read_process(facts: TaskFacts, proc: Path, tmpfs: "_TmpfsDevices") -> ProcessExec | None:
@@ -166,27 +138,6 @@ def _parents_first(task_facts: Iterable[TaskFacts]) -> list[TaskFacts]:
             depths[tgid] = depth
             depth += 1
     return sorted(by_tgid.values(), key=lambda facts: (depths[facts.tgid], facts.start_boottime_ns, facts.tgid))
-
-
-def _find_stat(tgid: int, proc: Path) -> procfs.Stat | None:
-    try:
-        folder = procfs.open_process(tgid, proc)
-    except OSError:
-        return None
-    try:
-        return procfs.read_stat(folder)
-    except OSError:
-        return None
-    finally:
-        os.close(folder)
-
-
-def _find_cgroup_id(hierarchy: TagHierarchy, path: str) -> CgroupId:
-    below = path.removeprefix(hierarchy.prefix).lstrip("/")
-    try:
-        return CgroupId((hierarchy.mount / below).stat().st_ino)
-    except OSError:
-        return CgroupId(0)  # removed since, or outside of what the mount shows
 
 
 class _TmpfsDevices:

@@ -4,7 +4,8 @@ from hashlib import blake2b
 from typing import NamedTuple, NewType
 
 CgroupId = NewType("CgroupId", int)
-"""Inode number of a cgroup's directory in the hierarchy that carries the tag (see :mod:`monitor.host.cgroups`)."""
+"""Inode number of a cgroup's directory in the hierarchy that carries the tag (see :mod:`monitor.host.cgroups`); above
+it, from bit 40 on, the hierarchy's number, which for cgroup2 is 0."""
 
 Tgid = NewType("Tgid", int)
 """Process id as the host's first pid namespace shows it (JSON ``process.pid``)."""

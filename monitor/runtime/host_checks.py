@@ -326,8 +326,7 @@ def _judge_cgroups(facts: HostFacts) -> Check:
         error, _, fix = facts.hierarchy_error.partition(": ")
         return Check("cgroups", State.BLOCKER, error, cost="containers cannot be told apart", fix=fix)
     mode = _name_mode(facts.mounts)
-    tag = "cgroup2" if hierarchy.kind == "cgroup2" else f"v1 {hierarchy.controller}"
-    finding = f"{mode}; containers are told by {tag} at {hierarchy.mount}"
+    finding = f"{mode}; containers are told by {hierarchy.name} at {hierarchy.mount}"
     if hierarchy.is_whole:
         return Check("cgroups", State.OK, finding)
     return Check(

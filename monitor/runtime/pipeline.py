@@ -5,7 +5,7 @@ feeds it and in the sinks. Waits for nothing.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 from msgspec import Struct
@@ -38,6 +38,8 @@ class Ports(Struct):
     lookup: ContainerLookup | None = None
     responder: Responder | None = None
     recorder: Recorder | None = None
+    gate: Callable[[AnyEvent], AnyEvent | None] | None = None
+    """Sees each record's event before the engine does: what it answers is fed instead (None: nothing)."""
     visibility: OpenVisibility | None = None
     """Which opens are streamed; None streams all."""
 
@@ -69,9 +71,16 @@ class Pipeline:
             self.counters.decode_errors += 1
             _LOG.debug("undecodable record: %s", error)
             return
+        gate = self.ports.gate
+        if gate is not None:
+            admitted = gate(event)  # type: ignore[arg-type]  # TaskEvent itself is never made
+            if admitted is not event:
+                if admitted is not None:
+                    self.feed_event(admitted)
+                return
         if self.ports.recorder is not None:
             self.ports.recorder.write_record(data, offset, length)
-        self._handle(event)  # type: ignore[arg-type]  # TaskEvent itself is never made
+        self._handle(event)  # type: ignore[arg-type]  # as above
 
     def feed_event(self, event: AnyEvent) -> None:
         """Take one event that user space made."""

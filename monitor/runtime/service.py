@@ -20,8 +20,7 @@ from monitor.bpf.sensors import SensorPlan, Sensors
 from monitor.config.settings import Observe, Settings
 from monitor.engine.engine import Engine
 from monitor.engine.guardrails import GuardrailFacts
-from monitor.host.cgroups import TagHierarchy, walk_cgroups
-from monitor.host.proc import snapshot_processes
+from monitor.host.cgroups import TagHierarchy
 from monitor.host.protected_files import find_protected_files, find_runtime_files
 from monitor.model.events import ServiceFailure, Tick
 from monitor.model.ids import CgroupId, ProcessKey
@@ -33,6 +32,7 @@ from monitor.runtime.pipeline import Pipeline, Ports
 from monitor.runtime.ports import EventSink, Recorder
 from monitor.runtime.reader import RingReader
 from monitor.runtime.self_test import Canary
+from monitor.runtime.tagging import Tagging
 from monitor.runtime.visibility import OpenVisibility, build_observe_pattern, check_glob
 from monitor.sinks.origin import Origin
 
@@ -97,6 +97,8 @@ class Service:
             self.engine,
             Ports(sinks=(self.canary, *parts.sinks), tags=parts.sensors, recorder=parts.recorder),
         )
+        self.tagging = Tagging(parts.hierarchy, parts.sensors, self.pipeline.feed_event, self.engine.is_host_cgroup)
+        self.pipeline.ports.gate = self.tagging.admit if self.tagging.is_watching else None
         self.reader = RingReader(
             parts.sensors.urgent,
             parts.sensors.bulk,
@@ -116,6 +118,8 @@ class Service:
         self._heartbeat = CpuHeartbeat(parts.sensors.read_heartbeats)
         self.lost: dict[tuple[str, CgroupId, str], int] = {}
         """Records lost so far by (type, cgroup id, reason)."""
+        self.loss_sources: dict[CgroupId, str] = {}
+        """Whose they were, as was known when they were counted: cgroups are forgotten."""
         self.on_tick: list[Callable[[], None]] = []
 
     # -- start
@@ -130,7 +134,7 @@ class Service:
         self.apply_open_policy()
         try:
             self.sensors.attach_life()
-            self._walk_in()
+            self.tagging.walk_in()
             self.sensors.attach_syscalls()
         except (LibbpfError, OSError) as error:
             raise KernelSupportError(f"a sensor cannot be attached: {error} (run `stockade doctor`)") from error
@@ -138,15 +142,8 @@ class Service:
         self_test_s = await self.canary.run()
         self.pipeline.ports.sinks = self.parts.sinks
         self._know_ourselves()
-        stats = self.engine.stats()
-        return Readiness(self_test_s, int(stats.get("processes", 0)), len(self.engine.containers()))
-
-    def _walk_in(self) -> None:
-        """What exists already, as events: cgroups first, so that each process finds its container."""
-        for cgroup in walk_cgroups(self.parts.hierarchy):
-            self.pipeline.feed_event(cgroup)
-        for process in snapshot_processes(self.sensors.read_tasks()):
-            self.pipeline.feed_event(process)
+        containers = sum(not self.engine.is_gone(container) for container in self.engine.containers())
+        return Readiness(self_test_s, int(self.engine.stats()["processes"]), containers)
 
     def _know_ourselves(self) -> None:
         """From here on, what we do ourselves is counted and not streamed, and the guardrails know us."""
@@ -227,6 +224,10 @@ class Service:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.reader.look()  # what was written without a wake-up
         self.pipeline.feed_event(Tick(now))
+        if self.pipeline.ports.gate is not None:
+            self.tagging.on_tick(now)
+            if not self.tagging.is_watching:
+                self.pipeline.ports.gate = None
         if self._ticks % LOSSES_EVERY_TICKS == 0:
             self.collect_losses(now)
         if self._ticks % HEARTBEAT_EVERY_TICKS == 0:
@@ -239,6 +240,7 @@ class Service:
         for report in self.sensors.read_losses(now_ktime_ns):
             key = (report.event_type, report.cgroup_id, report.reason)
             self.lost[key] = self.lost.get(key, 0) + report.count
+            self.loss_sources[report.cgroup_id] = self.engine.name_loss_source(report.cgroup_id)
             self.pipeline.feed_event(report)
 
     def _check_heartbeat(self, now_ktime_ns: int) -> None:

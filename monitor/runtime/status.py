@@ -4,7 +4,6 @@ import os
 import resource
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
 
 from monitor import __version__
@@ -16,12 +15,12 @@ from monitor.bpf.sensors import (
     PROCESS_PROGRAMS,
 )
 from monitor.model.events import Tick
-from monitor.model.ids import CgroupId
 from monitor.model.rule import Rule
 from monitor.runtime.service import Service
 from monitor.sinks.console import ConsoleSink
 from monitor.sinks.ecs_fill import KINDS
 from monitor.sinks.status import (
+    ContainerStatus,
     DroppedStatus,
     InactiveRule,
     LostStatus,
@@ -74,7 +73,6 @@ class StatusBuilder:
         """The document (docs/events.md)."""
         service, now = self._service, time.monotonic()
         parts, stats = service.parts, self._stream.stats()
-        names = {container.cgroup_id: container.name or container.id[:12] for container in service.engine.containers()}
         return Status(
             version=__version__,
             uptime_s=round(now - self._started_s, 1),
@@ -83,16 +81,17 @@ class StatusBuilder:
             boot_id=parts.origin.boot_id,
             tier="observe",
             mode=parts.settings.mode,
+            hierarchy=f"{service.tagging.hierarchy.name} at {service.tagging.hierarchy.mount}",
             sensors=self._sensors(),
             rules=_rules_status(parts.rules.rules, service.engine.disabled_rules),
             events=self._meter.rates(now, self._counts()),
-            lost=self._lost(names, limited=False),
-            limited=self._lost(names, limited=True),
+            lost=self._lost(limited=False),
+            limited=self._lost(limited=True),
             dropped=DroppedStatus(subscribers=stats.dropped, console=self._console.dropped if self._console else 0),
             stream=StreamStatus(stats.subscribers, stats.published, stats.history_records),
             engine=self._engine_counters(),
             subjects=tuple(build_subject(risk) for risk in service.engine.subjects(SUBJECTS_SHOWN)),
-            containers=tuple(map(build_container, service.engine.containers())),
+            containers=self._containers(),
             own=SelfStatus(os.getpid(), _resident_bytes(), round(self._cpu_percent, 2)),
             notes=self._notes(),
         ).to_document()
@@ -125,13 +124,17 @@ class StatusBuilder:
             "file_open": SensorStatus(bool(opens), opens, OPEN_VARIANT_TEXTS[variant] if opens else _NOT_ASKED_FOR),
         }
 
-    def _lost(self, names: Mapping[CgroupId, str], *, limited: bool) -> LostStatus:
+    def _containers(self) -> tuple[ContainerStatus, ...]:
+        engine = self._service.engine
+        return tuple(build_container(container, is_gone=engine.is_gone(container)) for container in engine.containers())
+
+    def _lost(self, *, limited: bool) -> LostStatus:
         by_type: Counter[str] = Counter()
         by_cgroup: Counter[str] = Counter()
         for (event_type, cgroup_id, reason), count in self._service.lost.items():
             if (reason == LIMITED) is limited:
                 by_type[event_type] += count
-                by_cgroup[names.get(cgroup_id, f"cgroup {cgroup_id}")] += count
+                by_cgroup[self._service.loss_sources[cgroup_id]] += count
         return LostStatus(by_type.total(), dict(by_type), dict(by_cgroup.most_common(CGROUPS_SHOWN)))
 
     def _notes(self) -> tuple[str, ...]:
@@ -142,8 +145,12 @@ class StatusBuilder:
             notes.append(f"CPU {cpus} delivers no events: restart the service")
         if not service.parts.settings.pin_dir.is_mount():
             notes.append(f"no bpffs at {service.parts.settings.pin_dir}: denial would not outlive the service")
-        if not service.parts.hierarchy.is_whole:
+        tagging = service.tagging
+        if not tagging.hierarchy.is_whole:
             notes.append("only a part of the cgroup tree is visible: containers outside it show as the host")
+        if tagging.replaced is not None:
+            now, before = tagging.hierarchy.name, tagging.replaced.name
+            notes.append(f"containers have cgroups of their own in {now}, not in {before}: seen when one ran")
         return tuple(notes)
 
 

@@ -66,7 +66,7 @@ class PrettyPrinter:
     def _format_head(self, document: Document) -> str:
         columns = (
             self._paint(self._format_time(get_text(document, "@timestamp")), DIM),
-            self._paint(self._column(name_container(document), CONTAINER_WIDTH), CYAN),
+            self._paint(self._column(_name_place(document), CONTAINER_WIDTH), CYAN),
             self._column(name_user(document), USER_WIDTH),
             self._column(_name_process(document), PROCESS_WIDTH),
         )
@@ -120,6 +120,12 @@ def name_container(document: Document) -> str:
     """Return the container's name, else the first 12 characters of its id, else ``host``."""
     name = get_text(document, "container", "name")
     return name or get_text(document, "container", "id")[:CONTAINER_WIDTH] or "host"
+
+
+def _name_place(document: Document) -> str:
+    """The same; of records that no container is known for nobody can say that they were the host's."""
+    name = name_container(document)
+    return "-" if name == "host" and get_text(document, "event", "action") == "loss" else name
 
 
 def name_user(document: Document) -> str:
@@ -180,7 +186,9 @@ def _describe_fork(document: Document) -> str:
 def _describe_loss(document: Document) -> str:
     lost = ("stockade", "lost")
     count, kind, reason = (get_text(document, *lost, name) for name in ("count", "event_type", "reason"))
-    return f"{count} {kind} records: {reason}, cgroup {get_text(document, *lost, 'cgroup_id')}"
+    cgroup_id = get_text(document, *lost, "cgroup_id")
+    whose = "no cgroup known" if cgroup_id == "0" else f"cgroup {cgroup_id}"
+    return f"{count} {kind} records: {reason}, {whose}"
 
 
 def _describe_other(document: Document) -> str:

@@ -61,7 +61,8 @@ class LostStatus(Struct, frozen=True):
     total: int = 0
     by_type: dict[str, int] = field(default_factory=dict)
     by_cgroup: dict[str, int] = field(default_factory=dict)
-    """By container name or id, else ``cgroup ID``; the largest ones."""
+    """By container name or id, ``host cgroup PATH``, ``unknown cgroup ID`` or ``not attributable to a cgroup``; the
+    largest ones."""
 
 
 class DroppedStatus(Struct, frozen=True):
@@ -101,6 +102,8 @@ class ContainerStatus(Struct, frozen=True):
     name: str = ""
     image_name: str = ""
     pending: bool = False
+    is_gone: bool = False
+    """It has ended; known for a while yet, since its last events may still come."""
 
 
 class SelfStatus(Struct, frozen=True):
@@ -124,6 +127,8 @@ class Status(Struct, frozen=True, rename={"own": "self"}):
     tier: str = ""
     """Strongest denial this host allows: ``lsm``, ``hold``, ``kill``; ``observe`` where nothing is denied."""
     mode: str = "audit"
+    hierarchy: str = ""
+    """Whose cgroups tell containers apart, and where it is mounted: ``cgroup2 at /sys/fs/cgroup``."""
     sensors: dict[str, SensorStatus] = field(default_factory=dict)
     rules: RulesStatus = RulesStatus()
     events: dict[str, EventRate] = field(default_factory=dict)
@@ -159,9 +164,10 @@ def build_subject(risk: Risk, name: str = "") -> SubjectStatus:
     return SubjectStatus(risk.subject, risk.subject_id, round(risk.score, 1), name, contributions)
 
 
-def build_container(container: Container) -> ContainerStatus:
+def build_container(container: Container, *, is_gone: bool = False) -> ContainerStatus:
     """Describe a container for the status."""
-    return ContainerStatus(container.id, container.runtime, container.name, container.image_name, container.pending)
+    own = container
+    return ContainerStatus(own.id, own.runtime, own.name, own.image_name, own.pending, is_gone)
 
 
 class RateMeter:

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x719ff73ddb907898
+FINGERPRINT: Final = 0xaf8feb05605d92d7
 
 # enum bucket_kind
 BUCKET_BULK: Final = 0
@@ -73,6 +73,13 @@ INTEREST_CONTAINER_FAILED: Final = 32
 # enum open_key_space
 OPEN_SPACE_PATHS: Final = 0
 OPEN_SPACE_DIRECTORIES: Final = 2
+
+# enum tag_hierarchy_word
+TAG_CONTROLLER_CGROUP2: Final = 0
+TAG_CONTROLLER_PIDS: Final = 1
+TAG_CONTROLLER_MEMORY: Final = 2
+TAG_CONTROLLER_MASK: Final = 255
+TAG_HIERARCHY_SHIFT: Final = 40
 
 STRUCTS: Final[dict[str, Struct]] = {
     "bucket": Struct("<Qq"),  # 16 bytes

@@ -14,21 +14,24 @@ from tests.support.sandbox import Sandbox
 pytestmark = pytest.mark.containers
 
 REPOSITORY = Path(__file__).parents[2]
+INODE = (1 << 40) - 1
+"""Below the hierarchy's number."""
 
 LOOK = """
 import json, sys
-from monitor.host.cgroups import find_cgroup_path, find_tag_hierarchy, recheck_hierarchy, walk_cgroups
-from monitor.host.proc import facts_from_proc, snapshot_processes
+from monitor.host.cgroups import find_tag_hierarchy, read_memberships, recheck_hierarchy, walk_cgroups
+from monitor.host.proc import snapshot_processes
+from tests.support.proc_facts import get_facts
 found, tgid = find_tag_hierarchy(), int(sys.argv[1])
-facts = next(facts for facts in facts_from_proc(found) if facts.tgid == tgid)
-(event,) = snapshot_processes([facts])
+(event,) = snapshot_processes([get_facts(tgid)])
 print(json.dumps({
     "kind": found.kind,
     "is_whole": found.is_whole,
     "is_right": recheck_hierarchy(found, [tgid]) == found,
-    "path": find_cgroup_path(found, tgid),
+    "path": read_memberships(tgid)[found.controller],
     "walked": {event.path: event.cgroup_id for event in walk_cgroups(found)},
     "cgroup_id": event.cgroup_id,
+    "is_of_the_hierarchy": found.is_of(event.cgroup_id),
     "executable": event.executable,
     "args": event.args,
     "namespace_tgid": event.namespace_tgid,
@@ -62,7 +65,8 @@ def test_a_container_is_told_by_its_cgroup(runtime: str, mode: str, shape: str, 
     assert seen["is_whole"] == (mode != "v2ns"), "in a cgroup namespace a part of the tree is seen"
     assert seen["path"] == path
     assert seen["cgroup_id"] == seen["walked"][path] > 1
-    assert seen["cgroup_id"] in ids.values()
+    assert seen["cgroup_id"] & INODE in ids.values()
+    assert seen["is_of_the_hierarchy"]
     assert seen["executable"] == "/bin/busybox"
     assert seen["args"] == ["sleep", "77"]
     assert seen["namespace_tgid"] == 1

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from monitor.model.alert import Contribution, Risk
@@ -76,6 +77,23 @@ def test_people_see_health_first_and_tables(served: RunningStream) -> None:
         for line in lines
     )
     assert "  abababababab   web-1   docker    nginx:1.27" in lines
+
+
+def test_containers_that_have_ended_are_not_counted_and_come_last(served: RunningStream) -> None:
+    gone = ContainerStatus("cd" * 32, "docker", "web-0", "nginx:1.26", is_gone=True)
+    nameless = ContainerStatus("ef" * 32, "runc", pending=True, is_gone=True)
+    served.status = msgspec.structs.replace(STATUS, containers=(gone, nameless, *STATUS.containers)).to_document()
+    lines = run("status", "--run-dir", served.folder).stdout.splitlines()
+    at = lines.index("containers: 1, and 2 that ended just now")
+
+    assert [line.split()[:3] for line in lines[at + 2 : at + 5]] == [
+        ["abababababab", "web-1", "docker"],
+        ["cdcdcdcdcdcd", "web-0", "(gone)"],
+        ["efefefefefef", "(gone)", "runc"],
+    ]
+
+    served.status = msgspec.structs.replace(STATUS, containers=(gone,)).to_document()
+    assert "containers: none, and 1 that ended just now" in run("status", "--run-dir", served.folder).stdout
 
 
 def test_a_bare_status_is_shown_too(served: RunningStream) -> None:

@@ -224,12 +224,35 @@ def test_a_loss_is_told_once_a_minute_for_each_cgroup_and_reason(engine: Engine)
 
     assert make.names(found) == ["events_lost"] * 3
     assert [alert.detections[0].reason for alert in found] == [
-        "5 process_exec: the ring was full",
-        "15 process_exec: the ring was full",
-        "7 process_exec: its cgroup exceeded its rate",
+        "5 process_exec: the ring was full (host cgroup /)",
+        "15 process_exec: the ring was full (host cgroup /)",
+        f"7 process_exec: its cgroup exceeded its rate ({A[:12]})",
     ]
     assert found[2].context.container is not None
     assert engine.stats()["losses.records"] == 27
+
+
+def test_what_cannot_be_attributed_is_nobodys_loss(engine: Engine) -> None:
+    engine.handle(make.cgroup_create("/" + "deep/" * 100, 61))
+    found = [make.alerts(engine.handle(make.loss(cgroup_id=number)))[0] for number in (0, 999_999, 61)]
+
+    reasons = [alert.detections[0].reason.partition(" (")[2] for alert in found]
+    assert reasons[:2] == ["not attributable to a cgroup)", "unknown cgroup 999999)"]
+    assert reasons[2].startswith("host cgroup ...")
+    assert len(reasons[2]) < 150
+    assert [alert.context.container for alert in found] == [None] * 3
+
+
+def test_a_container_that_has_ended_is_known_as_gone(engine: Engine) -> None:
+    (container,) = engine.containers()
+    assert not engine.is_gone(container)
+
+    engine.handle(make.cgroup_remove(f"/docker/{A}", 50, ktime_ns=100 * make.SECOND))
+
+    assert engine.containers() == [container]
+    assert engine.is_gone(container)
+    engine.handle(make.tick(200 * make.SECOND))
+    assert engine.containers() == []
 
 
 def test_a_failed_part_is_told_once_a_minute(engine: Engine) -> None:

@@ -205,6 +205,41 @@ def test_a_sandbox_of_the_host_is_not_taken_for_a_container_by_the_walk(engine: 
     assert engine.containers() == []
 
 
+@pytest.mark.parametrize(("path", "name"), [(f"/docker/{A}", A), ("/a-free-name", "a-free-name")])
+def test_a_second_walk_in_another_hierarchy_finds_containers_among_known_processes(
+    engine: Engine, path: str, name: str
+) -> None:
+    """On cgroup2 all had the root's id; what the rings still hold has it too."""
+    story = make.Story()
+    shell = story.run(story.actor(1, 1), "/bin/sh")
+    entry = start_runc(story, "/", make.HOST_CGROUP)
+    play(engine, story)
+    v1 = 8 << 40
+    inside = Namespaces(mnt=entry.mounts, pid=77)
+    engine.handle(make.cgroup_create("/", v1 + 1))
+    engine.handle(make.cgroup_create(path, v1 + 5))
+    engine.handle(make.cgroup_remove("/", make.HOST_CGROUP, ktime_ns=100 * make.SECOND))
+    for actor, number, namespaces, tgid in ((shell, 1, Namespaces(mnt=1), shell.tgid), (entry, 5, inside, 1)):
+        walked = make.exec(
+            "/bin/other", tgid=actor.tgid, start_boottime_ns=actor.start, exec_id=actor.exec_id, from_proc=True,
+            cgroup_id=v1 + number, namespaces=namespaces, namespace_tgid=tgid,
+        )  # fmt: skip
+        assert make.contexts(engine.handle(walked)) == []
+
+    def seen(actor: make.Actor, cgroup_id: int) -> Context:
+        facts = {"tgid": actor.tgid, "start_boottime_ns": actor.start, "exec_id": actor.exec_id}
+        (context,) = make.contexts(engine.handle(make.exec_failed(**facts, cgroup_id=cgroup_id)))
+        return context
+
+    for cgroup_id in (v1 + 5, make.HOST_CGROUP):
+        context = seen(entry, cgroup_id)
+        assert context.container is not None
+        assert context.container.id == name
+        assert context.image.executable == "/bin/sh", "what the ring told of the program is better than /proc's"
+    assert seen(shell, v1 + 1).container is None
+    assert lineage_of(seen(entry, v1 + 5)).container_id == name
+
+
 def test_a_process_that_leaves_its_containers_cgroup_stays_the_containers_and_is_told(engine: Engine) -> None:
     story = make.Story()
     entry = start_runc(story, f"/docker/{A}", 50)

@@ -10,52 +10,23 @@ from monitor.host import cgroups
 from monitor.host.cgroups import (
     CgroupSupportError,
     TagHierarchy,
-    find_cgroup_path,
+    find_alternative,
+    find_host_mount_namespaces,
     find_tag_hierarchy,
     parse_memberships,
     read_memberships,
     recheck_hierarchy,
     walk_cgroups,
 )
-
-CONTAINER = "ab" * 32
-
-
-class Host:
-    """A ``/proc`` and cgroup mounts in a folder. Its cgroup roots have inode numbers of a part of a tree."""
-
-    def __init__(self, folder: Path) -> None:
-        self.proc = folder / "proc"
-        self.cgroup2 = folder / "cgroup2"
-        self.pids = folder / "pids"
-        self.lines: list[str] = []
-        self.add_process("self", {})
-
-    def mount(self, filesystem: str, options: str = "rw", root: str = "/") -> Path:
-        point = self.cgroup2 if filesystem == "cgroup2" else self.pids
-        point.mkdir(exist_ok=True)
-        self.lines.append(f"31 23 0:28 {root} {point} rw,relatime - {filesystem} {filesystem} {options}\n")
-        (self.proc / "self/mountinfo").write_text("".join(self.lines))
-        return point
-
-    def add_process(self, name: str, paths: dict[str, str], mount_namespace: int = 1) -> None:
-        folder = self.proc / name
-        (folder / "ns").mkdir(parents=True)
-        lines = {"8:pids": "/", "4:memory": "/", "0:": "/"} | paths
-        (folder / "cgroup").write_text("".join(f"{key}:{path}\n" for key, path in lines.items()))
-        (folder / "ns/mnt").symlink_to(f"mnt:[{mount_namespace}]")
-        (folder / "mountinfo").touch()
-
-    def find(self) -> TagHierarchy:
-        return find_tag_hierarchy(self.proc)
+from tests.support.cgroup_hosts import CONTAINER, CgroupHost
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: Path) -> CgroupHost:
+    return CgroupHost(tmp_path)
 
 
-def test_cgroup2_alone(host: Host) -> None:
+def test_cgroup2_alone(host: CgroupHost) -> None:
     host.mount("cgroup2")
 
     found = host.find()
@@ -63,14 +34,14 @@ def test_cgroup2_alone(host: Host) -> None:
     assert (found.kind, found.mount, found.hierarchy_id, found.controller) == ("cgroup2", host.cgroup2, 0, "")
 
 
-def test_hybrid_without_containers_is_cgroup2(host: Host) -> None:
+def test_hybrid_without_containers_is_cgroup2(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
     host.mount("cgroup2")
 
     assert host.find().kind == "cgroup2"
 
 
-def test_v1_alone_gives_controller_and_number(host: Host) -> None:
+def test_v1_alone_gives_controller_and_number(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
 
     found = host.find()
@@ -78,13 +49,13 @@ def test_v1_alone_gives_controller_and_number(host: Host) -> None:
     assert (found.kind, found.mount, found.hierarchy_id, found.controller) == ("v1", host.pids, 8, "pids")
 
 
-def test_v1_without_pids_takes_memory(host: Host) -> None:
+def test_v1_without_pids_takes_memory(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,memory")
 
     assert (host.find().controller, host.find().hierarchy_id) == ("memory", 4)
 
 
-def test_a_container_known_to_v1_only_decides(host: Host) -> None:
+def test_a_container_known_to_v1_only_decides(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
     host.mount("cgroup2")
     host.add_process("5", {"8:pids": f"/docker/{CONTAINER}"})
@@ -92,7 +63,7 @@ def test_a_container_known_to_v1_only_decides(host: Host) -> None:
     assert host.find().kind == "v1"
 
 
-def test_a_container_known_to_both_does_not(host: Host) -> None:
+def test_a_container_known_to_both_does_not(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
     host.mount("cgroup2")
     host.add_process("5", {"8:pids": f"/docker/{CONTAINER}", "0:": f"/docker/{CONTAINER}"})
@@ -100,7 +71,7 @@ def test_a_container_known_to_both_does_not(host: Host) -> None:
     assert host.find().kind == "cgroup2"
 
 
-def test_what_a_container_makes_inside_itself_does_not_sway(host: Host) -> None:
+def test_what_a_container_makes_inside_itself_does_not_sway(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
     host.mount("cgroup2")
     host.add_process("5", {"8:pids": f"/docker/{CONTAINER}/{'cd' * 32}", "0:": f"/docker/{CONTAINER}"})
@@ -108,7 +79,7 @@ def test_what_a_container_makes_inside_itself_does_not_sway(host: Host) -> None:
     assert host.find().kind == "cgroup2"
 
 
-def test_a_free_name_decides_in_another_mount_namespace_only(host: Host) -> None:
+def test_a_free_name_decides_in_another_mount_namespace_only(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
     host.mount("cgroup2")
     host.add_process("5", {"8:pids": "/of-an-administrator"})
@@ -118,7 +89,7 @@ def test_a_free_name_decides_in_another_mount_namespace_only(host: Host) -> None
     assert host.find().kind == "v1"
 
 
-def test_the_first_container_can_change_the_choice(host: Host) -> None:
+def test_the_first_container_can_change_the_choice(host: CgroupHost) -> None:
     host.mount("cgroup", "rw,pids")
     host.mount("cgroup2")
     chosen = host.find()
@@ -132,14 +103,70 @@ def test_the_first_container_can_change_the_choice(host: Host) -> None:
     assert recheck_hierarchy(chosen, [404], host.proc) == chosen
 
 
-def test_nothing_mounted_says_what_to_do(host: Host) -> None:
+@pytest.mark.parametrize("cgroup2", ["/", "/system.slice/containerd.service"])
+def test_a_container_that_stays_in_its_daemons_cgroup2_is_one_of_v1(host: CgroupHost, cgroup2: str) -> None:
+    host.mount("cgroup", "rw,pids")
+    host.mount("cgroup2")
+    host.add_process("6", {"8:pids": "/of-plain-runc", "0:": cgroup2}, mount_namespace=2)
+
+    assert host.find().kind == "v1"
+
+
+@pytest.mark.parametrize("pids", ["/", "/system.slice", "/system.slice/web.service"])
+def test_a_service_with_mounts_of_its_own_is_no_container(host: CgroupHost, pids: str) -> None:
+    """A service manager puts it at the same place in v1, or above where it has not switched the controller on."""
+    host.mount("cgroup", "rw,pids")
+    host.mount("cgroup2")
+    host.add_process("6", {"8:pids": pids, "0:": "/system.slice/web.service"}, mount_namespace=2)
+
+    assert host.find().kind == "cgroup2"
+
+
+def test_a_hardened_service_takes_no_host_process_for_a_container(host: CgroupHost) -> None:
+    """Its own mount namespace is not the host's."""
+    host.mount("cgroup", "rw,pids")
+    host.mount("cgroup2")
+    (host.proc / "self/ns/mnt").unlink()
+    (host.proc / "self/ns/mnt").symlink_to("mnt:[9]")
+    host.add_process("6", {"8:pids": "/user"})
+
+    assert host.find().kind == "cgroup2"
+    assert find_host_mount_namespaces(host.proc) == {1, 9}
+
+
+def test_only_cgroup2_has_an_alternative(host: CgroupHost) -> None:
+    host.mount("cgroup2")
+    assert find_alternative(host.find(), host.proc) is None
+
+    host.mount("cgroup", "rw,pids")
+    found = find_alternative(host.find(), host.proc)
+    assert found is not None
+    assert found.name == "v1 pids"
+    assert find_alternative(found, host.proc) is None
+
+
+def test_ids_of_different_hierarchies_never_meet(host: CgroupHost) -> None:
+    host.mount("cgroup2")
+    host.mount("cgroup", "rw,pids")
+    two = host.find()
+    one = find_alternative(two, host.proc)
+    assert one is not None
+
+    assert two.build_id(77) == 77
+    assert one.build_id(77) != 77
+    assert one.is_of(one.build_id(77))
+    assert not one.is_of(two.build_id(77))
+    assert one.build_id(77) < 1 << 53, "a double holds it"
+
+
+def test_nothing_mounted_says_what_to_do(host: CgroupHost) -> None:
     (host.proc / "self/mountinfo").write_text("")
 
     with pytest.raises(CgroupSupportError, match="mount -t cgroup2"):
         host.find()
 
 
-def test_a_part_of_the_tree_is_told(host: Host) -> None:
+def test_a_part_of_the_tree_is_told(host: CgroupHost) -> None:
     host.mount("cgroup2", root="/docker/abc")
     (host.cgroup2 / "below").mkdir()
 
@@ -150,7 +177,7 @@ def test_a_part_of_the_tree_is_told(host: Host) -> None:
 
 
 @pytest.mark.parametrize("root", ["/", "/..", "/../other"])
-def test_the_root_of_a_namespace_is_no_prefix(host: Host, root: str) -> None:
+def test_the_root_of_a_namespace_is_no_prefix(host: CgroupHost, root: str) -> None:
     host.mount("cgroup2", root=root)
 
     assert host.find().prefix == ""
@@ -223,16 +250,11 @@ def test_memberships() -> None:
 
 
 def test_our_own_cgroup_is_found() -> None:
-    found = find_tag_hierarchy()
-    path = find_cgroup_path(found, 1)
-
-    assert path is not None
-    assert path.startswith("/")
+    assert read_memberships(1)[find_tag_hierarchy().controller].startswith("/")
 
 
 def test_a_process_that_is_gone_has_no_cgroup(tmp_path: Path) -> None:
     assert read_memberships(404, tmp_path) == {}
-    assert find_cgroup_path(hierarchy_at(tmp_path), 404, tmp_path) is None
 
 
 @given(st.binary())

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.host import proc
-from monitor.host.cgroups import find_tag_hierarchy
-from monitor.host.proc import facts_from_proc, read_process, snapshot_processes
+from monitor.host.proc import snapshot_processes
+from monitor.model.events import ProcessExec
 from monitor.model.ids import CgroupId, TaskFacts, Tgid
+from tests.support.proc_facts import get_facts, list_facts
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Child:
 
     @property
     def facts(self) -> TaskFacts:
-        return next(f for f in facts_from_proc(find_tag_hierarchy()) if f.tgid == self.process.pid)
+        return get_facts(self.process.pid)
 
 
 @contextmanager
@@ -46,6 +47,10 @@ def wait_for_state(pid: int, states: str) -> None:
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in states:
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def read_process(facts: TaskFacts) -> ProcessExec | None:
+    return next(iter(snapshot_processes([facts])), None)
 
 
 def make_facts(tgid: int, parent: int = 0, start: int = 0) -> TaskFacts:
@@ -152,7 +157,7 @@ def test_a_zombie_is_no_process() -> None:
     pid = os.posix_spawn("/bin/true", ["true"], {})
     try:
         wait_for_state(pid, "Z")
-        facts = next(f for f in facts_from_proc(find_tag_hierarchy()) if f.tgid == pid)
+        facts = get_facts(pid)
         assert read_process(facts) is None
     finally:
         os.waitpid(pid, 0)
@@ -168,7 +173,7 @@ def test_a_process_that_has_ended_is_left_out() -> None:
 
 
 def test_the_whole_machine_in_order_and_in_time() -> None:
-    facts = list(facts_from_proc(find_tag_hierarchy()))
+    facts = list(list_facts())
 
     started = time.perf_counter()
     events = list(snapshot_processes(facts))
@@ -185,7 +190,7 @@ def test_the_whole_machine_in_order_and_in_time() -> None:
 
 
 def test_kernel_threads_have_no_program() -> None:
-    threads = [e for e in snapshot_processes(facts_from_proc(find_tag_hierarchy())) if e.parent_tgid == 2]
+    threads = [e for e in snapshot_processes(list_facts()) if e.parent_tgid == 2]
     if not threads:
         pytest.skip("no kernel threads are shown in this pid namespace")
 

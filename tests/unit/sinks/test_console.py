@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from monitor.model.events import LossReport
+from monitor.model.ids import CgroupId
 from monitor.model.process import Context
 from monitor.model.rule import Severity
 from monitor.sinks.console import ConsoleSink, build_renderer, is_colored
@@ -37,6 +39,14 @@ def test_an_exec_shows_container_user_process_and_arguments() -> None:
     assert "root" in shown
     assert "cat[1234]" in shown
     assert shown.endswith("sh -c \"cat 'a b'\" ''  (/usr/bin/cat)\n")
+
+
+@pytest.mark.parametrize(("cgroup_id", "whose"), [(0, "no cgroup known"), (7, "cgroup 7")])
+def test_a_loss_of_no_container_is_not_the_hosts(cgroup_id: int, whose: str) -> None:
+    shown = line(samples.context(LossReport(1, 0, "file_open", CgroupId(cgroup_id), 12, "ring_full")))
+
+    assert shown.endswith(f"12 file_open records: ring_full, {whose}\n")
+    assert "host" not in shown
 
 
 def test_containers_without_a_name_show_their_id_and_host_processes_say_host() -> None:
