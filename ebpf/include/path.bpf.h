@@ -2,8 +2,9 @@
 /*
  * One path walk: from a struct path to the text that its mount namespace shows,
  * across mounts, up to PATH_BYTES_MAX bytes. The text ends at
- * slot->path[PATH_BYTES_MAX] and begins at slot->cursor. Longer paths lose their
- * head and are marked.
+ * slot->path[PATH_BYTES_MAX] and begins at slot->cursor. Longer paths, and those
+ * through more mounts than the walk has steps, lose their head and are marked: it
+ * goes from the file upwards, and a file is told by its end first.
  *
  * Reads are probe reads: the walk runs from every program type, and in
  * bpf_loop(), so that its depth costs the verifier nothing.
@@ -114,7 +115,8 @@ static __always_inline void path_resolve(struct slot *slot, struct vfsmount *vfs
 	walk.mount_root = BPF_CORE_READ(vfsmount, mnt_root);
 	slot->cursor = PATH_BYTES_MAX;
 	slot->path_flags = mount_flags(walk.mount, task);
-	bpf_loop(PATH_DEPTH_MAX, path_step, &walk, 0);
+	if (bpf_loop(PATH_DEPTH_MAX, path_step, &walk, 0) == PATH_DEPTH_MAX)
+		slot->path_flags |= FILE_PATH_TRUNCATED; /* mounts stacked upon mounts: they take steps and no bytes */
 	if (slot->cursor == PATH_BYTES_MAX) {
 		slot->cursor = PATH_BYTES_MAX - 1;
 		slot->path[PATH_BYTES_MAX - 1] = '/';

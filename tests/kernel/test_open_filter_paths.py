@@ -138,3 +138,19 @@ def test_a_path_longer_than_a_record_keeps_its_end_and_is_marked(sensor: OpenSen
 
     assert event.is_path_truncated
     assert event.path.endswith("d/file")
+
+
+def test_a_file_below_more_mounts_than_the_walk_has_steps_is_marked(sensor: OpenSensor, tmp_path: Path) -> None:
+    """Mounts stacked upon each other take its steps, and no bytes of the path."""
+    folder, wanted = tmp_path / "folder", touch(tmp_path / "folder" / "wanted")
+    sensor.watch([exact(wanted)])
+
+    with Opener([(folder, folder)] * 40) as child:
+        child.open(wanted)
+        few = sensor.read(child.tgid)
+    with Opener([(folder, folder)] * 2_200) as child:
+        child.open(wanted)
+        many = sensor.read(child.tgid)
+
+    assert [(event.path, event.is_path_truncated) for event in few] == [(str(wanted), False)]
+    assert [(event.path, event.is_path_truncated) for event in many] == [("/wanted", True)]
