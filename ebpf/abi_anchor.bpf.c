@@ -22,6 +22,7 @@ struct open_filter_head anchor_open_filter_head;
 enum event_type anchor_event_type;
 enum file_flag anchor_file_flag;
 enum exec_flag anchor_exec_flag;
+enum args_size anchor_args_size;
 enum open_access anchor_open_access;
 enum loss_reason anchor_loss_reason;
 enum bucket_kind anchor_bucket_kind;

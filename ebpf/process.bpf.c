@@ -11,7 +11,7 @@
 #include "limit.bpf.h"
 #include "path.bpf.h"
 
-#define ARGS_BYTES_MAX 4096
+#define ARGS_BYTES_MAX (ARGS_HEAD_BYTES + ARGS_TAIL_BYTES)
 #define LOGIN_UID_UNSET ((u32)-1)
 
 SEC("tp_btf/sched_process_fork")
@@ -101,24 +101,35 @@ static __always_inline void fill_executable(struct process_exec_event *event, st
 	record_append_path(slot, &event->executable);
 }
 
-/* argv as it lies in the new program's memory; nobody has run in there yet. */
+/* Append bytes of argv, at most `bytes_max` (a constant). What another process that may write to this memory
+ * (ptrace, /proc/PID/mem) has put there by now, the new program will see too. */
+static __always_inline void append_args(struct process_exec_event *event, struct slot *slot, struct wire_string *string,
+					unsigned long from, u32 length, u32 bytes_max)
+{
+	asm volatile("" : "+r"(length));
+	if (length > bytes_max)
+		length = bytes_max;
+	if (bpf_probe_read_user(record_room(slot), length, (void *)from)) {
+		length = 0; /* swapped out */
+		event->exec_flags |= EXEC_ARGS_UNREADABLE;
+	}
+	record_appended(slot, string, length);
+}
+
+/* argv as it lies in the new program's memory; none of its code has run yet. The kernel bounds it at 6 MiB. */
 static __always_inline void fill_args(struct process_exec_event *event, struct slot *slot, struct mm_struct *mm)
 {
 	unsigned long start = mm->arg_start, bytes = mm->arg_end - start;
-	u32 length = bytes;
+	u32 head = bytes, tail = 0;
 
 	if (bytes > ARGS_BYTES_MAX) {
-		length = ARGS_BYTES_MAX;
+		head = ARGS_HEAD_BYTES;
+		tail = ARGS_TAIL_BYTES;
 		event->exec_flags |= EXEC_ARGS_TRUNCATED;
 	}
-	asm volatile("" : "+r"(length));
-	if (length > ARGS_BYTES_MAX)
-		length = ARGS_BYTES_MAX;
-	if (bpf_probe_read_user(record_room(slot), length, (void *)start)) {
-		length = 0;
-		event->exec_flags |= EXEC_ARGS_UNREADABLE;
-	}
-	record_appended(slot, &event->args, length);
+	append_args(event, slot, &event->args, start, head, ARGS_BYTES_MAX);
+	append_args(event, slot, &event->args_tail, start + bytes - tail, tail, ARGS_TAIL_BYTES);
+	event->args_omitted_bytes = bytes - event->args.length - event->args_tail.length;
 }
 
 static __always_inline void fill_program(struct process_exec_event *event, struct slot *slot, struct task_struct *task,
@@ -142,6 +153,8 @@ static __always_inline void fill_program(struct process_exec_event *event, struc
 	else
 		record_appended(slot, &event->tty, 0);
 	path_resolve(slot, fs->pwd.mnt, fs->pwd.dentry, task);
+	if (slot->path_flags & FILE_PATH_TRUNCATED)
+		event->exec_flags |= EXEC_CWD_TRUNCATED;
 	record_append_path(slot, &event->cwd);
 }
 

@@ -42,10 +42,20 @@ enum file_flag {
 };
 
 enum exec_flag {
-	EXEC_ARGS_TRUNCATED = 1 << 0,
+	EXEC_ARGS_TRUNCATED = 1 << 0, /* longer than is kept: head and tail are there, what was between is not */
 	EXEC_ARGS_UNREADABLE = 1 << 1,
 	EXEC_32BIT = 1 << 2,
-	EXEC_SCRIPT = 1 << 3, /* `script` names what `executable` interprets */
+	EXEC_SCRIPT = 1 << 3,	     /* `script` names what `executable` interprets */
+	EXEC_CWD_TRUNCATED = 1 << 4, /* the head of `cwd` is missing */
+};
+
+/*
+ * What is kept of an argv that is longer than both together. More of its head: that says which program does what,
+ * and holds the options; the tail needs room for one telling argument that padding was put before.
+ */
+enum args_size {
+	ARGS_HEAD_BYTES = 3072,
+	ARGS_TAIL_BYTES = 1024,
 };
 
 enum open_access {
@@ -106,11 +116,13 @@ struct process_exec_event {
 	__u32 uts_ns;
 	__u32 ipc_ns;
 	__u32 cgroup_ns;
-	__u32 file_flags; /* enum file_flag */
-	__u32 exec_flags; /* enum exec_flag */
+	__u32 file_flags;	  /* enum file_flag */
+	__u32 exec_flags;	  /* enum exec_flag */
+	__u32 args_omitted_bytes; /* between `args` and `args_tail` */
 	struct wire_string executable;
 	struct wire_string script;
-	struct wire_string args; /* NUL separated */
+	struct wire_string args;      /* NUL separated; of a long argv its head */
+	struct wire_string args_tail; /* of a long argv; begins anywhere within an argument */
 	struct wire_string cwd;
 	struct wire_string tty;
 };

@@ -5,10 +5,12 @@ program can make us keep: :func:`build_slim` gives the short form that the proce
 table falls back to when too many processes hold long ones.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
 
+from monitor.model.arguments import join_cut_args
 from monitor.model.events import Namespaces, ProcessExec
 from monitor.model.ids import CgroupId, Tgid, Tid
 from monitor.model.process import ProcessImage
@@ -20,6 +22,8 @@ LONG_CHARS: Final = 1_024
 """An image whose texts are longer than this counts as a long one."""
 SLIM_CHARS: Final = 512
 """What each text of a slim image is cut to."""
+SLIM_TAIL_CHARS: Final = 128
+"""Of these, what is kept of the end of its arguments."""
 
 EMPTY_EXEC: Final = ProcessExec(
     ktime_ns=0,
@@ -90,26 +94,46 @@ def is_long(image: ProcessImage) -> bool:
 
 
 def build_slim(image: ProcessImage) -> ProcessImage:
-    """Cut the texts of an image and say so (``args_truncated``, ``is_path_truncated``); its facts stay."""
-    event = image.exec
-    args: list[str] = []
-    room = SLIM_CHARS
-    for argument in event.args:
-        if room <= 0:
-            break
-        args.append(argument[:room])
-        room -= len(argument) + 1
-    executable = image.executable[-SLIM_CHARS:]  # the head goes, as when the kernel's path walk is cut
+    """Cut the texts of an image and say so (``args_truncated``, ``is_path_truncated``); its facts stay.
+
+    As in the kernel, arguments keep head and tail, paths their tail.
+    """
+    event = _cut_args(image.exec)
+    executable = image.executable[-SLIM_CHARS:]
     slim = replace(
         event,
         executable=executable,
-        args=tuple(args),
-        args_truncated=True,
-        cwd=event.cwd[:SLIM_CHARS],
-        script=event.script[:SLIM_CHARS],
+        cwd=event.cwd[-SLIM_CHARS:],
+        script=event.script[-SLIM_CHARS:],
         is_path_truncated=event.is_path_truncated or len(executable) < len(image.executable),
+        is_cwd_truncated=event.is_cwd_truncated or len(event.cwd) > SLIM_CHARS,
     )
-    command_line = " ".join(args)
+    command_line = " ".join(slim.args)
     return ProcessImage(
         slim, executable, executable.lower(), image.name[-SLIM_CHARS:], command_line, command_line.lower()
     )
+
+
+def _cut_args(event: ProcessExec) -> ProcessExec:
+    """Keep the first and the last of the arguments, wherever they were cut before. What goes is counted as shown."""
+    has_cut = event.args_cut_at >= 0
+    head = _terminate(event.args[: event.args_cut_at] if has_cut else event.args)
+    tail = _terminate(event.args[event.args_cut_at + 1 :]) if has_cut else head
+    chars = len(head) + (len(tail) if has_cut else 0)
+    if chars <= SLIM_CHARS:
+        return event
+    slim_head, slim_tail = head[: SLIM_CHARS - SLIM_TAIL_CHARS], tail[-SLIM_TAIL_CHARS:]
+    dropped = chars - len(slim_head) - len(slim_tail)
+    args, cut_at = join_cut_args(slim_head, slim_tail)
+    return replace(
+        event,
+        args=args,
+        args_truncated=True,
+        args_omitted_bytes=event.args_omitted_bytes + dropped,
+        args_cut_at=cut_at,
+    )
+
+
+def _terminate(args: Iterable[str]) -> str:
+    """Arguments as they lie in memory, each with its NUL."""
+    return "".join(f"{argument}\0" for argument in args)

@@ -72,10 +72,13 @@ def _read_leaderless(folder: int, stat: procfs.Stat, facts: TaskFacts, tmpfs: "_
 
 def _build_event(folder: int, stat: procfs.Stat, facts: TaskFacts, tmpfs: "_TmpfsDevices") -> ProcessExec:
     status = procfs.read_status(folder)
-    args, args_truncated = procfs.read_args(folder)
+    args = procfs.read_args(folder, stat.args_bytes)
     namespaces = procfs.read_namespaces(folder)
-    shown = "" if stat.is_kernel_thread else procfs.read_link(folder, "exe")
-    file = read_file_facts("exe", dir_fd=folder) if shown else _NO_FILE
+    exe = procfs.ProcessPath() if stat.is_kernel_thread else procfs.read_path(folder, "exe")
+    cwd = procfs.read_path(folder, "cwd")
+    shown = exe.text
+    has_file = shown != "" or exe.is_too_long
+    file = read_file_facts("exe", dir_fd=folder) if has_file else _NO_FILE
     is_unnamed = file.link_count == 0 and shown.endswith(_DELETED)
     executable = shown.removesuffix(_DELETED) if is_unnamed else shown
     is_memfd = is_unnamed and executable.startswith(_MEMFD)
@@ -91,9 +94,9 @@ def _build_event(folder: int, stat: procfs.Stat, facts: TaskFacts, tmpfs: "_Tmpf
         uid=status.uid,
         executable=executable,
         script="",
-        args=args,
-        args_truncated=args_truncated,
-        cwd=procfs.read_link(folder, "cwd"),
+        args=args.args,
+        args_truncated=args.omitted_bytes > 0,
+        cwd=cwd.text,
         parent_tgid=facts.parent_tgid,
         parent_start_boottime_ns=facts.parent_start_boottime_ns,
         gid=status.gid,
@@ -109,11 +112,15 @@ def _build_event(folder: int, stat: procfs.Stat, facts: TaskFacts, tmpfs: "_Tmpf
         inode=file.inode,
         device=file.device,
         link_count=file.link_count,
-        is_32bit=bool(shown) and procfs.is_32bit(folder),
+        is_32bit=has_file and procfs.is_32bit(folder),
         is_memfd=is_memfd,
         is_deleted=is_unnamed and not is_memfd,
-        is_tmpfs=is_memfd or (bool(shown) and tmpfs.has(file.device, namespaces.mnt, facts.tgid)),
+        is_tmpfs=is_memfd or (has_file and tmpfs.has(file.device, namespaces.mnt, facts.tgid)),
+        is_path_truncated=exe.is_too_long,
         from_proc=True,
+        args_omitted_bytes=args.omitted_bytes,
+        args_cut_at=args.cut_at,
+        is_cwd_truncated=cwd.is_too_long,
     )
 
 

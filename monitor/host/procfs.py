@@ -8,14 +8,17 @@ bounded. Joining these facts into an event is :mod:`monitor.host.proc`.
 Source: proc_pid_stat(5), proc_pid_status(5), fs/proc/array.c.
 """
 
+import errno
 import os
 import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from monitor.model.arguments import join_cut_args, split_args
 from monitor.model.events import Namespaces
+from monitor.wire import _layout as layout
 
-ARGS_BYTES_MAX: Final = 4096
+ARGS_BYTES_MAX: Final = layout.ARGS_HEAD_BYTES + layout.ARGS_TAIL_BYTES
 LOGIN_UID_UNSET: Final = 4294967295
 
 _PF_KTHREAD: Final = 0x00200000
@@ -39,6 +42,25 @@ class Stat(NamedTuple):
     thread_count: int
     start_ticks: int
     """Since boot, in clock ticks (user HZ)."""
+    args_bytes: int
+    """Of the arguments in the process' memory; 0 where we may not know."""
+
+
+class Args(NamedTuple):
+    """The arguments, as far as they are kept (:mod:`monitor.model.arguments`)."""
+
+    args: tuple[str, ...]
+    omitted_bytes: int = 0
+    cut_at: int = -1
+
+
+class ProcessPath(NamedTuple):
+    """Where a link of the folder leads."""
+
+    text: str = ""
+    """Empty where there is none (kernel threads), and of a path that is too long."""
+    is_too_long: bool = False
+    """The kernel shows no path here that has 4,096 bytes or more."""
 
 
 class Status(NamedTuple):
@@ -78,6 +100,7 @@ def read_stat(folder: int) -> Stat:
         is_kernel_thread=bool(int(fields[6]) & _PF_KTHREAD),
         thread_count=int(fields[17]),
         start_ticks=int(fields[19]),
+        args_bytes=max(int(fields[46]) - int(fields[45]), 0),
     )
 
 
@@ -100,31 +123,38 @@ def read_status(folder: int) -> Status:
     )
 
 
-def read_args(folder: int) -> tuple[tuple[str, ...], bool]:
-    """Read the arguments, as they lie in the process' memory now, and whether there were more than we keep.
+def read_args(folder: int, args_bytes: int) -> Args:
+    """Read the arguments, as they lie in the process' memory now: all, or head and tail of ``args_bytes``.
 
     Raises:
         OSError: the process has ended.
     """
-    text = _read(folder, "cmdline", ARGS_BYTES_MAX + 1)
-    kept = text[:ARGS_BYTES_MAX].removesuffix(b"\0")
-    args = tuple(show(argument) for argument in kept.split(b"\0")) if text else ()
-    return args, len(text) > ARGS_BYTES_MAX
-
-
-def read_link(folder: int, name: str) -> str:
-    """Read one of the folder's links (``exe``, ``cwd``) as text; empty where there is none (kernel threads)."""
+    fd = os.open("cmdline", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     try:
-        return show(os.readlink(name.encode(), dir_fd=folder))
-    except OSError:
-        return ""
+        text = os.pread(fd, ARGS_BYTES_MAX + 1, 0)
+        if len(text) <= ARGS_BYTES_MAX:
+            return Args(split_args(show(text)))
+        end = max(args_bytes, len(text))
+        tail = os.pread(fd, layout.ARGS_TAIL_BYTES, end - layout.ARGS_TAIL_BYTES)
+    finally:
+        os.close(fd)
+    args, cut_at = join_cut_args(show(text[: layout.ARGS_HEAD_BYTES]), show(tail))
+    return Args(args, end - layout.ARGS_HEAD_BYTES - len(tail), cut_at)
+
+
+def read_path(folder: int, name: str) -> ProcessPath:
+    """Read one of the folder's links to a file (``exe``, ``cwd``)."""
+    try:
+        return ProcessPath(show(os.readlink(name.encode(), dir_fd=folder)))
+    except OSError as error:
+        return ProcessPath(is_too_long=error.errno == errno.ENAMETOOLONG)
 
 
 def read_namespaces(folder: int) -> Namespaces:
     """Read the namespaces' inode numbers; 0 for one that the kernel lacks, or that a dead process has left."""
     numbers = {}
     for name in Namespaces.__struct_fields__:
-        digits = read_link(folder, f"ns/{name}").partition("[")[2].removesuffix("]")
+        digits = read_path(folder, f"ns/{name}").text.partition("[")[2].removesuffix("]")
         numbers[name] = int(digits) if digits.isdigit() else 0
     return Namespaces(**numbers)
 

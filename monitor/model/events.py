@@ -87,8 +87,9 @@ class ProcessExec(TaskEvent, frozen=True, gc=False):
     script: str
     """Of a script: its name as given to execve (text from user memory, may be relative to ``cwd``); else empty."""
     args: tuple[str, ...]
-    """argv of the new program; the first 4 KiB."""
+    """argv; of more than 4 KiB the first 3, a mark and the last 1 (:mod:`monitor.model.arguments`)."""
     args_truncated: bool
+    """Not all of argv is in ``args``."""
     cwd: str
     parent_tgid: Tgid
     """The parent that the kernel shows now (``real_parent``); the one that forked is the engine's to know."""
@@ -124,6 +125,12 @@ class ProcessExec(TaskEvent, frozen=True, gc=False):
     is_detached_mount: bool = False
     from_proc: bool = False
     """Found by the start-up walk: no rule judges it, it only fills the table."""
+    args_omitted_bytes: int = 0
+    """Bytes of argv that are not in ``args``."""
+    args_cut_at: int = -1
+    """Place of the mark among ``args``; -1 where none is."""
+    is_cwd_truncated: bool = False
+    """The head of ``cwd`` is missing."""
 
 
 class ProcessExecFailed(TaskEvent, frozen=True, gc=False):

@@ -60,7 +60,8 @@ EXEC_FLAGS = (
     ("32bit", "is_32bit", "a 32-bit program"),
     ("foreign_namespace", "is_foreign_namespace", "its mount is of another mount namespace"),
     ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
-    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes"),
+    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes: the beginning is missing"),
+    ("working_directory_truncated", "is_cwd_truncated", "that is longer than 4,096 bytes: the beginning is missing"),
 )
 """(name, attribute of ProcessExec, meaning) of ``process.flags.NAME``."""
 
@@ -68,7 +69,7 @@ OPEN_FLAGS = (
     ("upper_layer", "is_upper_layer", "written since the image; null where the kernel cannot tell"),
     ("foreign_namespace", "is_foreign_namespace", "not of the task's mount namespace"),
     ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
-    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes"),
+    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes: the beginning is missing"),
 )
 """(name, attribute of FileOpen, meaning) of ``file.flags.NAME``."""
 
@@ -146,9 +147,15 @@ def known_of_program(attribute: str) -> Getter:
 
 
 def args_count(context: Context) -> int | None:
-    """Number of arguments."""
+    """Number of arguments, as far as they are kept."""
     program = context.image.exec
-    return len(program.args) if program.tgid else None
+    return len(program.args) - (program.args_cut_at >= 0) if program.tgid else None
+
+
+def args_cut_at(context: Context) -> int | None:
+    """Place of the mark among the arguments of which some are left out."""
+    cut_at = context.image.exec.args_cut_at
+    return cut_at if cut_at >= 0 else None
 
 
 def is_interactive(context: Context) -> bool | None:

@@ -17,6 +17,7 @@ from monitor.rules.field_values import (
     EXEC_FLAGS,
     OPEN_FLAGS,
     args_count,
+    args_cut_at,
     container_text,
     errno_name,
     event_action,
@@ -85,14 +86,25 @@ def _process_fields() -> Iterator[Field]:
         "process.command_line",
         "CommandLine",
         attrgetter("image.command_line"),
-        "arguments joined by single spaces (the first 4 KiB)",
+        "arguments joined by single spaces (of more than 4 KiB: the first 3, …, and the last 1)",
         folded=attrgetter("image.command_line_folded"),
     )
     yield texts_field(
         "process.args", "", attrgetter("image.exec.args"), "arguments; a condition holds when any one fulfils it"
     )
-    yield number_field("process.args_count", "", args_count, "number of arguments, the program's name included")
+    yield number_field(
+        "process.args_count", "", args_count, "number of arguments, the program's name included (of those kept)"
+    )
     yield flag_field("process.args_truncated", of_program("args_truncated"), "there were more than 4 KiB of arguments")
+    yield number_field(
+        "process.args_omitted_bytes",
+        "",
+        known_of_program("args_omitted_bytes"),
+        "bytes left out between the first and the last of the arguments",
+    )
+    yield number_field(
+        "process.args_cut_at", "", args_cut_at, "which element of process.args stands for them, counted from 0"
+    )
     yield text_field("process.working_directory", "CurrentDirectory", attrgetter("image.exec.cwd"), "at the exec")
     yield text_field("process.script", "", attrgetter("image.exec.script"), "of a script: its name as given to execve")
     yield text_field("process.script_name", "", script_name, "last component of process.script")

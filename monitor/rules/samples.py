@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from monitor.model.arguments import CUT
 from monitor.model.container import Container
 from monitor.model.events import (
     FileOpen,
@@ -38,11 +39,10 @@ FIRST_START_NS = 1_000_000_000
 _OWN_KEYS = frozenset({"event", "note", "after_s", "repeat"})
 _NOT_SETTABLE = frozenset(
     {
-        "process.name", "process.args_count", "process.script_name", "process.entity_id", "process.interactive",
-        "process.parent.name", "process.parent.entity_id", "user.name", "file.name", "file.directory",
-        "file.extension",
-        "process.cap_effective", "process.flags", "file.flags", "event.action", "event.outcome", "file.path_claimed",
-        "container.pending", "process.parent.user.id", "process.thread.id",
+        "process.name", "process.args_count", "process.args_cut_at", "process.script_name", "process.entity_id",
+        "process.interactive", "process.parent.name", "process.parent.entity_id", "user.name", "file.name",
+        "file.directory", "file.extension", "process.cap_effective", "process.flags", "file.flags", "event.action",
+        "event.outcome", "file.path_claimed", "container.pending", "process.parent.user.id", "process.thread.id",
     }
 )  # fmt: skip
 """Fields that follow from others."""
@@ -251,6 +251,7 @@ def _capabilities(values: Values, kind: str, uid: int) -> int:
 def _build_program(values: Values, number: int, container: Container | None) -> ProcessExec:
     """The exec of the program; a sample without a pid is a process of its own."""
     executable = values.get("process.executable", "/usr/bin/sample")
+    args = _args(values, "process", executable)
     uid: int = values.get("user.id", 1000)
     gid: int = values.get("group.id", uid)
     tgid = Tgid(values.get("process.pid", 1_000 + number))
@@ -271,8 +272,10 @@ def _build_program(values: Values, number: int, container: Container | None) -> 
         uid=uid,
         executable=executable,
         script=values.get("process.script", ""),
-        args=_args(values, "process", executable),
-        args_truncated=bool(values.get("process.args_truncated")),
+        args=args,
+        args_truncated=bool(values.get("process.args_truncated", values.get("process.args_omitted_bytes"))),
+        args_omitted_bytes=values.get("process.args_omitted_bytes", 0),
+        args_cut_at=args.index(CUT) if values.get("process.args_omitted_bytes") and CUT in args else -1,
         cwd=values.get("process.working_directory", "/"),
         parent_tgid=Tgid(values.get("process.parent.pid", 999)),
         parent_start_boottime_ns=1,

@@ -80,6 +80,9 @@ def _fill_exec(event: ProcessExec, document: Document) -> None:
     process["args"] = list(event.args)
     if event.args_truncated:
         process["args_truncated"] = True
+    if event.args_cut_at >= 0:
+        process["args_omitted_bytes"] = event.args_omitted_bytes
+        process["args_cut_at"] = event.args_cut_at
     process["working_directory"] = event.cwd
     process["vpid"] = event.namespace_tgid
     process["session_leader"] = {"pid": event.session_id}
@@ -114,6 +117,7 @@ def _list_exec_flags(event: ProcessExec) -> list[str]:
             ("foreign_namespace", event.is_foreign_namespace),
             ("detached_mount", event.is_detached_mount),
             ("path_truncated", event.is_path_truncated),
+            ("working_directory_truncated", event.is_cwd_truncated),
         )
         if is_set
     ]

@@ -39,6 +39,14 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + ELLIPSIS
 
 
+def shorten_middle(text: str, width: int) -> str:
+    """Cut text to ``width`` characters out of its middle, so that padding does not push its end out of sight."""
+    if len(text) <= width:
+        return text
+    tail = width // 3
+    return text[: width - 1 - tail] + ELLIPSIS + text[len(text) - tail :]
+
+
 def quote_args(args: list[str]) -> str:
     """Join arguments so that one sees where each begins and ends; those with spaces or quotes are quoted."""
     return " ".join(_quote_arg(escape_text(arg)) for arg in args)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor.sinks.ecs_fill import Document
-from monitor.sinks.escape import escape_text, quote_args, shorten
+from monitor.sinks.escape import escape_text, quote_args, shorten, shorten_middle
 
 CONTAINER_WIDTH: Final = 12
 USER_WIDTH: Final = 8
@@ -85,7 +85,7 @@ class PrettyPrinter:
         return f"{text if self._wide else shorten(text, width):{width}}"
 
     def _limit(self, text: str) -> str:
-        return text if self._wide else shorten(text, WHAT_WIDTH)
+        return text if self._wide else shorten_middle(text, WHAT_WIDTH)
 
     def _paint(self, text: str, color: str) -> str:
         return f"{color}{text}{RESET}" if self._color else text
@@ -150,13 +150,21 @@ def _describe(document: Document) -> str:
 def _describe_exec(document: Document) -> str:
     args = [str(arg) for arg in list_values(document, "process", "args")]
     executable = get_text(document, "process", "executable")
-    text = quote_args(args) if args else escape_text(executable)
-    if find_value(document, "process", "args_truncated"):
-        text += " …"
+    text = _describe_args(document, args) if args else escape_text(executable)
     if executable and args and args[0].rpartition("/")[2] != executable.rpartition("/")[2]:
         text += f"  ({escape_text(executable)})"
     flags = list_values(document, "process", "flags")
     return f"{text}  [{', '.join(map(str, flags))}]" if flags else text
+
+
+def _describe_args(document: Document, args: list[str]) -> str:
+    """Show the arguments. What says how much is missing has no quotes, which any argument like it has."""
+    cut_at = find_value(document, "process", "args_cut_at")
+    if not isinstance(cut_at, int):
+        return quote_args(args) + (" …" if find_value(document, "process", "args_truncated") else "")
+    omitted = escape_text(get_text(document, "process", "args_omitted_bytes"))
+    parts = (quote_args(args[:cut_at]), f"[… {omitted} bytes left out …]", quote_args(args[cut_at + 1 :]))
+    return " ".join(filter(None, parts))
 
 
 def _describe_open(document: Document) -> str:

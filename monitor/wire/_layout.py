@@ -3,7 +3,11 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0xaf8feb05605d92d7
+FINGERPRINT: Final = 0xae7c96e0dcf0f60d
+
+# enum args_size
+ARGS_HEAD_BYTES: Final = 3072
+ARGS_TAIL_BYTES: Final = 1024
 
 # enum bucket_kind
 BUCKET_BULK: Final = 0
@@ -29,6 +33,7 @@ EXEC_ARGS_TRUNCATED: Final = 1
 EXEC_ARGS_UNREADABLE: Final = 2
 EXEC_32BIT: Final = 4
 EXEC_SCRIPT: Final = 8
+EXEC_CWD_TRUNCATED: Final = 16
 
 # enum file_flag
 FILE_PATH_TRUNCATED: Final = 1
@@ -89,7 +94,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "loss_key": Struct("<QII"),  # 16 bytes
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
     "open_interest_value": Struct("<II"),  # 8 bytes
-    "process_exec_event": Struct("<HHIIIQQQQQIIQQQQQIIIIIIIIIIIIIIIIIHHHHHHHHHH"),  # 192 bytes
+    "process_exec_event": Struct("<HHIIIQQQQQIIQQQQQIIIIIIIIIIIIIIIIIIHHHHHHHHHHHH"),  # 200 bytes
     "process_exec_failed_event": Struct("<HHIIIQQQQQIIIHH"),  # 72 bytes
     "process_exit_event": Struct("<HHIIIQQQQQIIII"),  # 72 bytes
     "process_fork_event": Struct("<HHIIIQQQQQIIQQII"),  # 88 bytes
@@ -203,12 +208,15 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "cgroup_ns",
         "file_flags",
         "exec_flags",
+        "args_omitted_bytes",
         "executable_offset",
         "executable_length",
         "script_offset",
         "script_length",
         "args_offset",
         "args_length",
+        "args_tail_offset",
+        "args_tail_length",
         "cwd_offset",
         "cwd_length",
         "tty_offset",

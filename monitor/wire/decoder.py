@@ -8,6 +8,7 @@ Pure: no clock, no I/O, no memory of earlier records. Reading the ring is
 from collections.abc import Callable
 from typing import Final
 
+from monitor.model.arguments import join_cut_args, split_args
 from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
@@ -86,16 +87,6 @@ def _decode_fork(data: Buffer, offset: int, _length: int) -> ProcessFork:
     )
 
 
-def _split_args(text: str) -> tuple[str, ...]:
-    """argv of the kernel's NUL-separated bytes; a cut-off last argument stays."""
-    if not text:
-        return ()
-    parts = text.split("\0")
-    if not parts[-1]:
-        parts.pop()
-    return tuple(parts)
-
-
 def _upper_layer(flags: int) -> bool | None:
     return None if flags & layout.FILE_UPPER_UNKNOWN else bool(flags & layout.FILE_UPPER_LAYER)
 
@@ -105,15 +96,20 @@ def _decode_exec(data: Buffer, offset: int, length: int) -> ProcessExec:
         _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
         parent_start, cap_effective, cap_permitted, inode, device, parent_tgid, link_count,
         gid, euid, egid, login_uid, session_id, namespace_tgid,
-        mnt_ns, pid_ns, net_ns, user_ns, uts_ns, ipc_ns, cgroup_ns, file_flags, exec_flags,
-        executable_at, executable_bytes, script_at, script_bytes, args_at, args_bytes, cwd_at, cwd_bytes,
-        tty_at, tty_bytes,
+        mnt_ns, pid_ns, net_ns, user_ns, uts_ns, ipc_ns, cgroup_ns, file_flags, exec_flags, omitted,
+        executable_at, executable_bytes, script_at, script_bytes, args_at, args_bytes, tail_at, tail_bytes,
+        cwd_at, cwd_bytes, tty_at, tty_bytes,
     ) = _EXEC.unpack_from(data, offset)  # fmt: skip
+    head = _text(data, offset, length, args_at, args_bytes)
+    if omitted or tail_bytes:  # decoded apart: a character that was cut is none
+        args, cut_at = join_cut_args(head, _text(data, offset, length, tail_at, tail_bytes))
+    else:
+        args, cut_at = split_args(head), -1
     return ProcessExec(
         ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
         _text(data, offset, length, executable_at, executable_bytes),
         _text(data, offset, length, script_at, script_bytes) if script_bytes else "",
-        _split_args(_text(data, offset, length, args_at, args_bytes)),
+        args,
         bool(exec_flags & (layout.EXEC_ARGS_TRUNCATED | layout.EXEC_ARGS_UNREADABLE)),
         _text(data, offset, length, cwd_at, cwd_bytes),
         parent_tgid, parent_start, gid, euid, egid, login_uid, session_id,
@@ -129,6 +125,9 @@ def _decode_exec(data: Buffer, offset: int, length: int) -> ProcessExec:
         bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
         bool(file_flags & layout.FILE_PATH_TRUNCATED),
         bool(file_flags & layout.FILE_DETACHED_MOUNT),
+        False,
+        omitted, cut_at,
+        bool(exec_flags & layout.EXEC_CWD_TRUNCATED),
     )  # fmt: skip
 
 

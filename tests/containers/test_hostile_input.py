@@ -41,8 +41,12 @@ def test_an_argument_of_128_kib_is_cut_and_marked(container: oci.Container, tail
 
     ran = tail.wait_for(is_run_of_true(container))
     assert field(ran, "process.args_truncated") is True
+    assert field(ran, "process.args_omitted_bytes") == len("true") + 128 * 1024 + len("the end") + 2 - 4096
+    assert field(ran, "process.args_cut_at") == 2
     assert field(ran, "process.args")[1].startswith("A" * 3000)
-    assert len(field(ran, "process.command_line")) <= 4096
+    assert field(ran, "process.args")[2:] == ["…", "A" * 1015, "the end"]
+    assert field(ran, "process.command_line").endswith("AA the end")
+    assert len(field(ran, "process.command_line")) <= 4098
 
 
 def test_no_arguments_and_empty_arguments(container: oci.Container, tail: Tail) -> None:

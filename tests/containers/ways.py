@@ -15,7 +15,9 @@ ARGUMENT = "test_watched_argument"
 SCRIPT = "test_watched_script_opened"
 CUT = "test_cut_arguments"
 
-OPENER, RUNNER = "/opt/opener", "/opt/runner"
+OPENER, RUNNER, HOSTILE = "/opt/opener", "/opt/runner", "/opt/hostile"
+WORD = ("/bin/true", "watched", "word")
+"""What /opt/hostile runs, and the two parts of the word that it gives it."""
 
 
 class Way(NamedTuple):
@@ -129,10 +131,21 @@ WAYS = (
         ("CAP_DAC_READ_SEARCH",),
     ),
     Way("14e", "a detached copy of a mount", (OPENER, "detached-mount", "/etc/shadow"), NAME, ("CAP_SYS_ADMIN",)),
-    Way("15", "padding before the argument that matters", ("/opt/hostile", "padded", "/bin/true", "watched-word"), CUT),
-    Way("16", "an argument of 128 KiB", ("/opt/hostile", "long", "/bin/true"), CUT),
+    Way("15a", "padding before the argument that matters", (HOSTILE, "padded", *WORD), ARGUMENT),
+    Way("15b", "padding before it and behind it", (HOSTILE, "surrounded", *WORD), CUT),
+    Way("16", "an argument of 128 KiB before it", (HOSTILE, "long", *WORD), ARGUMENT),
     Way("17a", "a path of almost 4,096 bytes", (OPENER, "depth", "watched-name", "20"), NAME),
     Way("17b", "a path longer than any name can be", (OPENER, "depth", "watched-name", "40"), NAME),
+    Way(
+        "17c",
+        "thousands of mounts upon each other, above the file",
+        shell(
+            "mkdir /tmp/m && echo > /tmp/m/new && mv /tmp/m/new /tmp/m/watched-name && "
+            "for i in $(seq 2200); do mount --bind /tmp/m /tmp/m; done && cat /tmp/m/watched-name"
+        ),
+        NAME,
+        ("CAP_SYS_ADMIN",),
+    ),
     Way(
         "23a", "a folder's descriptor that soon means another", (OPENER, "reused-dirfd", "/etc/shadow", "/usr"), SHADOW
     ),

@@ -1,10 +1,17 @@
-"""The file-open sensor, loaded once for each module and variant."""
+"""Loaded sensors, for all tests of a module: those of processes, and the file sensor in each variant."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.open_sensor import VARIANTS, OpenSensor
+from tests.support.sensors import Watcher, watching
+
+
+@pytest.fixture(scope="module")
+def watcher() -> Iterator[Watcher]:
+    with watching() as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,33 +15,11 @@ from monitor.bpf.sensors import SensorPlan
 from monitor.config.settings import LimiterSettings, RingSettings
 from monitor.model.events import ProcessExec, ProcessExecFailed, ProcessExit, ProcessFork
 from monitor.runtime.heartbeat import CpuHeartbeat
-from tests.support.sensors import Watcher, watching
+from tests.support.sensors import Watcher, run, the_exec, watching
 
 pytestmark = pytest.mark.kernel
 
 TRUE = "/bin/true"
-
-
-@pytest.fixture(scope="module")
-def watcher() -> Iterator[Watcher]:
-    with watching() as running:
-        yield running
-
-
-def run(*command: str | bytes | os.PathLike[str], executable: str | None = None, **options: object) -> int:
-    """Run a command to its end; answer its pid."""
-    process = subprocess.Popen(command, executable=executable, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
-    process.wait()
-    return int(process.pid)
-
-
-def the_exec(watcher: Watcher, tgid: int) -> ProcessExec:
-    """Its only exec; it may come a moment after Popen returned, whose pipe closes before the sensor runs."""
-    end = time.monotonic() + 2
-    while not (execs := watcher.of_process(tgid, ProcessExec)) and time.monotonic() < end:
-        os.sched_yield()
-    assert len(execs) == 1, execs
-    return execs[0]
 
 
 def test_an_exec_has_program_arguments_folder_and_parent(watcher: Watcher, tmp_path: Path) -> None:
@@ -87,26 +64,6 @@ def test_a_script_has_its_interpreter_as_executable_and_its_own_name(watcher: Wa
     assert event.executable == os.path.realpath("/bin/sh")
     assert event.script == str(script)
     assert event.args == ("/bin/sh", str(script), "x")
-
-
-def test_arguments_beyond_4_kib_are_cut_and_said_to_be(watcher: Watcher) -> None:
-    event = the_exec(watcher, run(TRUE, "x" * 5000))
-
-    assert event.args_truncated
-    assert sum(map(len, event.args)) + len(event.args) - 1 == 4096
-
-
-def test_arguments_of_128_kib_break_nothing(watcher: Watcher) -> None:
-    event = the_exec(watcher, run(TRUE, "y" * 131000))
-
-    assert event.args_truncated
-
-
-def test_exactly_4_kib_of_arguments_are_whole(watcher: Watcher) -> None:
-    event = the_exec(watcher, run(TRUE, "z" * (4096 - len(TRUE) - 2)))
-
-    assert not event.args_truncated
-    assert len(event.args) == 2
 
 
 def test_a_memfd_is_told_by_its_file_not_by_its_name(watcher: Watcher) -> None:

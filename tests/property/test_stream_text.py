@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.sinks.console import build_renderer
 from monitor.sinks.ecs import build_event_document
-from monitor.sinks.escape import escape_text, quote_args, shorten
+from monitor.sinks.escape import escape_text, quote_args, shorten, shorten_middle
 from tests.unit.sinks import samples
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -32,6 +32,16 @@ def test_quoted_arguments_are_printable(args: list[str]) -> None:
 @given(hostile, st.integers(1, 80))
 def test_shortened_text_fits(value: str, width: int) -> None:
     assert len(shorten(value, width)) <= width
+
+
+@given(hostile, st.integers(1, 80))
+def test_text_shortened_in_its_middle_fits_and_keeps_both_ends(value: str, width: int) -> None:
+    shown = shorten_middle(value, width)
+
+    assert len(shown) <= width
+    if shown != value:
+        head, tail = shown[: width - 1 - width // 3], shown[width - width // 3 :]
+        assert value.startswith(head) and value.endswith(tail) and len(shown) == width
 
 
 @settings(max_examples=200, deadline=None)

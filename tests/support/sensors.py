@@ -1,13 +1,16 @@
 """The real sensors without the service: attach, act, read what the rings hold."""
 
+import os
 import struct
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from monitor.bpf.sensors import SensorPlan, Sensors
 from monitor.host.cgroups import find_tag_hierarchy
-from monitor.model.events import Event
+from monitor.model.events import Event, ProcessExec
 from monitor.runtime.shipped import find_sensors_object
 from monitor.wire.decoder import KernelEvent, decode_record
 
@@ -58,3 +61,19 @@ def watching(plan: SensorPlan | None = None, *, syscalls: bool = True) -> Iterat
         if syscalls:
             sensors.attach_syscalls()
         yield Watcher(sensors)
+
+
+def run(*command: str | bytes | os.PathLike[str], executable: str | None = None, **options: object) -> int:
+    """Run a command to its end; answer its pid."""
+    process = subprocess.Popen(command, executable=executable, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    process.wait()
+    return int(process.pid)
+
+
+def the_exec(watcher: Watcher, tgid: int) -> ProcessExec:
+    """Its only exec; it may come a moment after Popen returned, whose pipe closes before the sensor runs."""
+    end = time.monotonic() + 2
+    while not (execs := watcher.of_process(tgid, ProcessExec)) and time.monotonic() < end:
+        os.sched_yield()
+    assert len(execs) == 1, execs
+    return execs[0]

@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 580
 FILES = (
     "tests/kernel/test_process_sensor.py",
+    "tests/kernel/test_process_arguments.py",
     *(f"tests/kernel/test_open_filter_{what}.py" for what in ("paths", "access", "failures", "scopes", "policy")),
 )
 NOT_ON_OVERLAY = "tests/kernel/test_process_sensor.py::test_an_exec_has_program_arguments_folder_and_parent"

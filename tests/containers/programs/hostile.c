@@ -1,4 +1,4 @@
-// hostile HOW FILE [FOLDER]: run FILE with arguments, or open a file in FOLDER with a name, that break what shows them carelessly.
+// hostile HOW FILE|FOLDER [PART PART]: run FILE with arguments, or open a file in FOLDER with a name, that break what shows them carelessly.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,9 +11,9 @@
 #define INVALID "\377\376\300\200\355\240\200caf\351"
 #define BIDI "\342\200\256txt.exe\342\200\250"
 
-static void run(const char *file, char *first, char *second)
+static void run(const char *file, char *first, char *second, char *third)
 {
-	char *args[] = { (char *)"true", first, second, NULL };
+	char *args[] = { (char *)"true", first, second, third, NULL };
 
 	execv(file, args);
 	perror(file);
@@ -27,6 +27,17 @@ static char *repeat(char letter, size_t count)
 	memset(text, letter, count);
 	text[count] = 0;
 	return text;
+}
+
+// The word that a rule looks for comes in two parts: our own command line must not hold it.
+static char *join(char *const parts[])
+{
+	char *word = malloc(256);
+
+	if (!parts[0] || !parts[1])
+		return (char *)"the end";
+	snprintf(word, 256, "%s-%s", parts[0], parts[1]);
+	return word;
 }
 
 static void open_named(const char *folder, const char *name)
@@ -43,19 +54,21 @@ int main(int argc, char **argv)
 	const char *how = argc > 2 ? argv[1] : "";
 
 	if (strcmp(how, "lines") == 0)
-		run(argv[2], LINES, NULL);
+		run(argv[2], LINES, NULL, NULL);
 	if (strcmp(how, "escapes") == 0)
-		run(argv[2], ESCAPES, NULL);
+		run(argv[2], ESCAPES, NULL, NULL);
 	if (strcmp(how, "invalid") == 0)
-		run(argv[2], INVALID, NULL);
+		run(argv[2], INVALID, NULL, NULL);
 	if (strcmp(how, "bidi") == 0)
-		run(argv[2], BIDI, NULL);
+		run(argv[2], BIDI, NULL, NULL);
 	if (strcmp(how, "long") == 0) // as long as one argument may be: MAX_ARG_STRLEN with its end
-		run(argv[2], repeat('A', 128 * 1024 - 1), "the end");
+		run(argv[2], repeat('A', 128 * 1024 - 1), join(argv + 3), NULL);
 	if (strcmp(how, "padded") == 0)
-		run(argv[2], repeat(' ', 5000), argc > 3 ? argv[3] : "payload");
+		run(argv[2], repeat(' ', 5000), join(argv + 3), NULL);
+	if (strcmp(how, "surrounded") == 0)
+		run(argv[2], repeat(' ', 5000), join(argv + 3), repeat(' ', 5000));
 	if (strcmp(how, "empty") == 0)
-		run(argv[2], "", "");
+		run(argv[2], "", "", NULL);
 	if (strcmp(how, "files") == 0) {
 		open_named(argv[2], LINES);
 		open_named(argv[2], ESCAPES);
@@ -64,6 +77,6 @@ int main(int argc, char **argv)
 		open_named(argv[2], repeat('n', 255));
 		return 0;
 	}
-	fprintf(stderr, "usage: hostile HOW FILE [FOLDER]\n");
+	fprintf(stderr, "usage: hostile HOW FILE|FOLDER [PART PART]\n");
 	return 2;
 }

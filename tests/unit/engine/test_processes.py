@@ -255,6 +255,7 @@ def test_long_command_lines_are_cut_when_too_many_processes_have_them(monkeypatc
     first = kept[0]
     assert first is not None
     assert first.image.exec.args_truncated
+    assert first.image.exec.args_omitted_bytes == len("java") + 1 + 4_001 - 512
 
 
 def test_the_key_is_a_process_key(table: ProcessTable) -> None:

@@ -1,6 +1,7 @@
 """Files of a process' folder, the kernel's own and hostile ones."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from monitor.host import procfs
 from monitor.host.statx import read_file_facts
+from monitor.model.arguments import CUT
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def made(tmp_path: Path) -> Iterator[int]:
 
 
 def write_stat(folder: Path, name: bytes = b"sh", flags: int = 0) -> None:
-    tail = f"S 7 8 9 34821 -1 {flags} 0 0 0 0 0 0 0 0 20 0 3 0 12345 0"
+    tail = f"S 7 8 9 34821 -1 {flags} 0 0 0 0 0 0 0 0 20 0 3 0 12345 0{' 0' * 24} 140000 145000 0 0 0"
     (folder / "stat").write_bytes(b"5 (" + name + b") " + tail.encode())
 
 
@@ -47,7 +49,7 @@ def test_a_process_can_be_called_anything(tmp_path: Path, made: int, name: bytes
     stat = procfs.read_stat(made)
 
     assert (stat.parent_tgid, stat.session_id, stat.tty_number) == (7, 9, 34821)
-    assert (stat.thread_count, stat.start_ticks) == (3, 12345)
+    assert (stat.thread_count, stat.start_ticks, stat.args_bytes) == (3, 12345, 5000)
 
 
 def test_kernel_threads_are_told_by_their_flag(tmp_path: Path, made: int) -> None:
@@ -73,28 +75,76 @@ def test_status_of_a_nested_pid_namespace(tmp_path: Path, made: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cmdline", "args", "truncated"),
+    ("cmdline", "args"),
     [
-        (b"", (), False),
-        (b"sh\0-c\0\0", ("sh", "-c", ""), False),
-        (b"\0", ("",), False),
-        (b"a\xff\nb\0", ("a\\xff\nb",), False),
-        (b"one title, as some servers set it", ("one title, as some servers set it",), False),
-        (b"x" * 4095 + b"\0", ("x" * 4095,), False),
-        (b"x" * 4096 + b"\0", ("x" * 4096,), True),
-        (b"x\0" * 65536, ("x",) * 2048, True),
+        (b"", ()),
+        (b"sh\0-c\0\0", ("sh", "-c", "")),
+        (b"\0", ("",)),
+        (b"a\xff\nb\0", ("a\\xff\nb",)),
+        (b"one title, as some servers set it", ("one title, as some servers set it",)),
+        (b"x" * 4095 + b"\0", ("x" * 4095,)),
     ],
 )
-def test_arguments(tmp_path: Path, made: int, cmdline: bytes, args: tuple[str, ...], *, truncated: bool) -> None:
+def test_arguments(tmp_path: Path, made: int, cmdline: bytes, args: tuple[str, ...]) -> None:
     (tmp_path / "cmdline").write_bytes(cmdline)
 
-    assert procfs.read_args(made) == (args, truncated)
+    assert procfs.read_args(made, len(cmdline)) == (args, 0, -1)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "expected"),
+    [
+        (b"x" * 4096 + b"\0", (("x" * 3072, CUT, "x" * 1023), 1, 1)),
+        (b"x\0" * 65536, ((*("x",) * 1536, CUT, *("x",) * 512), 131072 - 4096, 1536)),
+        (b"sh\0" + b"y" * 100_000 + b"\0the end\0", (("sh", "y" * 3069, CUT, "y" * 1015, "the end"), 95_916, 2)),
+    ],
+)
+def test_of_long_arguments_head_and_tail_are_read(
+    tmp_path: Path, made: int, cmdline: bytes, expected: tuple[tuple[str, ...], int, int]
+) -> None:
+    (tmp_path / "cmdline").write_bytes(cmdline)
+
+    assert procfs.read_args(made, len(cmdline)) == expected
+
+
+def test_arguments_whose_end_is_unknown_or_gone_lose_it(tmp_path: Path, made: int) -> None:
+    (tmp_path / "cmdline").write_bytes(b"x" * 9000)
+
+    assert procfs.read_args(made, 0) == (("x" * 3072, CUT, "x" * 1024), 1, 1)
+    assert procfs.read_args(made, 50_000) == (("x" * 3072, CUT), 50_000 - 3072, 1)
+
+
+def test_long_arguments_of_a_real_process() -> None:
+    with subprocess.Popen(["/bin/sleep", *["0"] * 50_000, "60"]) as process:
+        folder = procfs.open_process(process.pid, Path("/proc"))
+        while not (args_bytes := procfs.read_stat(folder).args_bytes) > 100_000:
+            os.sched_yield()  # not past its exec yet
+        read = procfs.read_args(folder, args_bytes)
+        process.kill()
+        os.close(folder)
+
+    assert read.args[:2] == ("/bin/sleep", "0")
+    assert read.args[-2:] == ("0", "60")
+    assert read.args[read.cut_at] == CUT
+    assert read.omitted_bytes == len("/bin/sleep\0") + 2 * 50_000 + len("60\0") - 4096
 
 
 def test_links_and_namespaces(own: int) -> None:
-    assert procfs.read_link(own, "cwd") == str(Path.cwd())
-    assert procfs.read_link(own, "no-such-link") == ""
+    assert procfs.read_path(own, "cwd") == (str(Path.cwd()), False)
+    assert procfs.read_path(own, "no-such-link") == ("", False)
     assert procfs.read_namespaces(own).mnt == Path("/proc/self/ns/mnt").stat().st_ino
+
+
+def test_a_path_that_is_too_long_for_proc_is_said_to_be(tmp_path: Path) -> None:
+    child = os.fork()
+    if not child:
+        os.chdir(tmp_path)
+        for _ in range(20):
+            Path("d" * 250).mkdir()
+            os.chdir("d" * 250)
+        folder = procfs.open_process(os.getpid(), Path("/proc"))
+        os._exit(0 if procfs.read_path(folder, "cwd") == ("", True) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_the_width_of_a_program(tmp_path: Path, own: int, made: int) -> None:
@@ -138,8 +188,9 @@ def test_a_file_is_told_by_device_and_inode(tmp_path: Path, made: int) -> None:
 def test_any_bytes_are_arguments(tmp_path: Path, made: int, content: bytes) -> None:
     (tmp_path / "cmdline").write_bytes(content)
 
-    args, truncated = procfs.read_args(made)
+    args, omitted, cut_at = procfs.read_args(made, len(content))
 
-    assert truncated == (len(content) > procfs.ARGS_BYTES_MAX)
+    assert omitted == max(len(content) - procfs.ARGS_BYTES_MAX, 0)
+    assert (cut_at >= 0) == (omitted > 0)
     assert "\0" not in "".join(args)
     "".join(args).encode()  # no lone surrogates

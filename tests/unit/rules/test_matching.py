@@ -49,6 +49,7 @@ SHELL = {"process__executable": "/usr/bin/Bash", "process__args": ["bash", "-c",
         ("process.args_count: 3", True),
         ("process.args_count|gt: 2", True),
         ("process.args_count|lte: 2", False),
+        ("process.args_omitted_bytes|gte: 0", False),
         ("process.name: bash", True),
         ("process.name|startswith: b", True),
         ("User: root", False),
@@ -71,6 +72,31 @@ SHELL = {"process__executable": "/usr/bin/Bash", "process__args": ["bash", "-c",
 )
 def test_one_item(tmp_path: Path, item: str, expected: bool) -> None:
     assert matches(tmp_path, item, **SHELL) is expected
+
+
+LONG = {
+    "process__executable": "/usr/bin/bash",
+    "process__args": ["bash", "-c", "echo wat", "…", "ched; curl http://x"],
+    "process__args_omitted_bytes": 70_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ("CommandLine|startswith: 'bash -c '", True),
+        ("CommandLine|endswith: 'curl http://x'", True),
+        ("CommandLine|contains|all: [echo, curl]", True),
+        ("CommandLine: '*echo*curl*'", True),
+        ("CommandLine|contains: watched", False),
+        ("CommandLine|contains: 'wat ched'", False),
+        ("process.args_count: 4", True),
+        ("process.args_truncated: true", True),
+        ("process.args_omitted_bytes|gt: 65536", True),
+    ],
+)
+def test_of_a_long_command_line_head_and_tail_are_matched(tmp_path: Path, item: str, *, expected: bool) -> None:
+    assert matches(tmp_path, item, **LONG) is expected
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ def test_containers_without_a_name_show_their_id_and_host_processes_say_host() -
     [
         (samples.exec_event(is_memfd=True, is_deleted=True), "cat /etc/shadow  [memfd, deleted]"),
         (samples.exec_event(args=()), "/usr/bin/cat"),
+        (
+            samples.exec_event(args=("cat", "…", "x", "…", "y z"), args_omitted_bytes=70, args_cut_at=3),
+            "cat '…' x [… 70 bytes left out …] 'y z'",
+        ),
+        (
+            samples.exec_event(args=("…",), args_omitted_bytes=70, args_cut_at=0),
+            "[… 70 bytes left out …]  (/usr/bin/cat)",
+        ),
         (samples.open_event(), "read /etc/shadow"),
         (samples.open_event("x", errno=13, is_path_claimed=True), "read x (claimed): EACCES"),
         (samples.failed_event("/no"), "/no (claimed): ENOENT"),
@@ -70,6 +78,14 @@ def test_containers_without_a_name_show_their_id_and_host_processes_say_host() -
 )
 def test_what_happened_ends_the_line(event: Any, end: str) -> None:
     assert line(samples.context(event)).endswith(f"  {end}\n")
+
+
+def test_padding_does_not_push_the_end_of_a_line_out_of_sight() -> None:
+    padded = samples.context(samples.exec_event(args=("cat", "x" * 5_000, "/etc/shadow")))
+
+    assert line(padded).endswith("xx /etc/shadow\n")
+    assert len(line(padded)) < 400
+    assert len(line(padded, "wide")) > 5_000
 
 
 @pytest.mark.parametrize("output", ["pretty", "wide", "json"])

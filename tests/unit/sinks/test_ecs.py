@@ -54,7 +54,7 @@ def test_an_exec_in_a_container() -> None:
     assert process["flags"] == ["memfd", "upper_layer"]
     assert process["parent"]["executable"] == "/usr/bin/bash"
     assert process["parent"]["pid"] == 1200
-    assert "args_truncated" not in process
+    assert not process.keys() & {"args_truncated", "args_omitted_bytes", "args_cut_at"}
     assert found["container"] == {
         "id": samples.CONTAINER_ID,
         "runtime": "docker",
@@ -65,6 +65,19 @@ def test_an_exec_in_a_container() -> None:
     assert found["user"]["effective"]["id"] == "0"
     assert found["stockade"]["cgroup_id"] == 4242
     assert (found["stockade"]["cpu"], found["stockade"]["cpu_sequence"]) == (1, 42)
+
+
+def test_an_exec_whose_arguments_were_cut_says_where_and_how_much() -> None:
+    event = samples.exec_event(
+        args=("cat", "…", "end"), args_truncated=True, args_omitted_bytes=70_000, args_cut_at=1, is_cwd_truncated=True
+    )
+
+    process: Any = build_event_document(samples.context(event), samples.ORIGIN, sequence=7)["process"]
+
+    assert process["args"] == ["cat", "…", "end"]
+    assert process["command_line"] == "cat … end"
+    assert (process["args_truncated"], process["args_omitted_bytes"], process["args_cut_at"]) == (True, 70_000, 1)
+    assert process["flags"] == ["working_directory_truncated"]
 
 
 def test_entity_ids_join_a_child_with_its_parent() -> None:

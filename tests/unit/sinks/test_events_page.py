@@ -42,7 +42,14 @@ def all_documents() -> Iterator[dict[str, object]]:
     labels = (("io.kubernetes.pod.name", "front"), ("io.kubernetes.pod.namespace", "shop"))
     place = samples.container(pod_uid="7", labels=labels, pending=True, nested_id="c")
     everything = samples.exec_event(
-        args_truncated=True, script="x", is_memfd=True, euid=5, from_proc=True, tid=samples.Tid(9)
+        args_truncated=True,
+        args_omitted_bytes=7,
+        args_cut_at=1,
+        script="x",
+        is_memfd=True,
+        euid=5,
+        from_proc=True,
+        tid=samples.Tid(9),
     )
     for event in (
         everything,

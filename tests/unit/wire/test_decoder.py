@@ -2,6 +2,7 @@
 
 import pytest
 
+from monitor.model.arguments import CUT
 from monitor.model.events import CgroupCreate, FileOpen, ProcessExec, ProcessExit, ProcessFork
 from monitor.wire import _layout as layout
 from monitor.wire.decoder import DecodeError, decode_record
@@ -24,8 +25,8 @@ def decode(record: bytes) -> object:
     return decode_record(record, 0, len(record))
 
 
-def an_exec(args: bytes, **fields: int) -> ProcessExec:
-    strings = {"executable": b"/usr/bin/cat", "args": args, "cwd": b"/root", "script": b"", "tty": b"pts0"}
+def an_exec(args: bytes, args_tail: bytes = b"", **fields: int) -> ProcessExec:
+    strings = {"executable": b"/usr/bin/cat", "args": args, "args_tail": args_tail, "cwd": b"/root", "tty": b"pts0"}
     event = decode(build_record("process_exec_event", strings, type=layout.EVENT_PROCESS_EXEC, **fields))
     assert isinstance(event, ProcessExec)
     return event
@@ -50,11 +51,34 @@ def test_an_empty_argv_has_no_arguments() -> None:
     assert an_exec(b"").args == ()
 
 
-def test_a_cut_off_argv_keeps_its_last_piece_and_says_so() -> None:
-    event = an_exec(b"sh\0-c\0abc", exec_flags=layout.EXEC_ARGS_TRUNCATED)
+def test_a_cut_argv_has_the_pieces_around_the_cut_and_says_so() -> None:
+    event = an_exec(b"sh\0-c\0abc", b"xyz\0end\0", exec_flags=layout.EXEC_ARGS_TRUNCATED, args_omitted_bytes=70_000)
 
-    assert event.args == ("sh", "-c", "abc")
-    assert event.args_truncated
+    assert event.args == ("sh", "-c", "abc", CUT, "xyz", "end")
+    assert (event.args_truncated, event.args_omitted_bytes, event.args_cut_at) == (True, 70_000, 3)
+
+
+def test_a_cut_between_arguments_leaves_no_empty_pieces() -> None:
+    event = an_exec(b"sh\0-c\0", b"\0end\0", exec_flags=layout.EXEC_ARGS_TRUNCATED, args_omitted_bytes=1)
+
+    assert event.args == ("sh", "-c", CUT, "end")
+
+
+def test_a_character_that_is_cut_is_escaped_on_both_sides() -> None:
+    event = an_exec(b"sh\0\xc3", b"\xa9\0", exec_flags=layout.EXEC_ARGS_TRUNCATED, args_omitted_bytes=1)
+
+    assert event.args == ("sh", r"\xc3", CUT, r"\xa9")
+
+
+def test_an_argv_that_could_not_be_read_is_left_out_whole() -> None:
+    event = an_exec(b"", exec_flags=layout.EXEC_ARGS_UNREADABLE, args_omitted_bytes=12)
+
+    assert (event.args, event.args_omitted_bytes, event.args_truncated) == ((CUT,), 12, True)
+
+
+def test_a_working_directory_that_is_cut_is_marked() -> None:
+    assert an_exec(b"x\0", exec_flags=layout.EXEC_CWD_TRUNCATED).is_cwd_truncated
+    assert not an_exec(b"x\0").is_cwd_truncated
 
 
 def test_invalid_utf8_is_backslash_escaped() -> None:
