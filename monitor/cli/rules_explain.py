@@ -170,7 +170,8 @@ def _show_correlation(document: Document) -> None:
         ]
     )
     if document["expression"]:
-        _show_lines("fires when", document["expression"])
+        in_order = ", in the order of the rules" if document["correlation"] == "temporal_ordered" else ""
+        _show_lines(f"fires when{in_order}", document["expression"])
 
 
 def _show_lines(title: str, lines: list[str]) -> None:

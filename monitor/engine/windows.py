@@ -11,7 +11,7 @@ run of equal rules the first and the last.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import eq, ge, gt, le, lt, ne
 from typing import Final
 
@@ -45,7 +45,7 @@ class Condition(Struct, frozen=True):
     operator: str
     count: float
     rule_ids: tuple[str, ...]
-    is_met: Callable[[Collection[str]], bool] | None = None
+    is_met: Callable[[Sequence[str]], bool] | None = None
 
     def measure(self, tags: Sequence[Tag]) -> int:
         """What is compared: events, distinct values, distinct rules, or rules seen in their order."""
@@ -56,7 +56,7 @@ class Condition(Struct, frozen=True):
     def holds(self, tags: Sequence[Tag]) -> bool:
         """Whether these events of one window are enough."""
         if self.is_met is not None:
-            return self.is_met({self.rule_ids[tag] for tag in tags if isinstance(tag, int)})
+            return self.is_met([self.rule_ids[tag] for tag in tags if isinstance(tag, int)])
         return COMPARE[self.operator](self.measure(tags), self.count)
 
 

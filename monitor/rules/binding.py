@@ -3,7 +3,7 @@
 From plain data only: neither YAML nor pySigma is needed here.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from datetime import date
 from functools import partial
 
@@ -11,9 +11,10 @@ from monitor.model.interest import OpenPattern
 from monitor.model.process import Context
 from monitor.rules.categories import CATEGORIES, GUARDS, Category
 from monitor.rules.compiler import CompileError, Compiler
+from monitor.rules.expressions import IsMet, bind_ordered, bind_unordered
 from monitor.rules.fields import find_field
 from monitor.rules.index import IndexedRule, index_rules
-from monitor.rules.ir import And, AnyNode, CorrelationIR, Exists, Not, Or, RuleBook, RuleIR
+from monitor.rules.ir import AnyNode, CorrelationIR, Not, RuleBook, RuleIR
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, Getter, Predicate, RuleSet, RuleWarning
 from monitor.rules.trees import all_of
@@ -102,7 +103,7 @@ def _bind_correlation(ir: CorrelationIR) -> CompiledCorrelation:
         operator=ir.operator,
         count=ir.count,
         value_of=_value_getter(ir.value_fields) if ir.value_fields else None,
-        is_met=None if ir.expression is None else _bind_expression(ir.expression),
+        is_met=_bind_expression(ir),
     )
 
 
@@ -125,16 +126,9 @@ def _value_getter(names: tuple[str, ...]) -> Getter:
     return values
 
 
-def _bind_expression(node: AnyNode) -> Callable[[Collection[str]], bool]:
-    """The boolean condition of a temporal correlation over the ids of base rules."""
-    match node:
-        case Exists(rule_id):
-            return lambda seen: rule_id in seen
-        case And(nodes):
-            parts = [_bind_expression(part) for part in nodes]
-            return lambda seen: all(part(seen) for part in parts)
-        case Or(nodes):
-            parts = [_bind_expression(part) for part in nodes]
-            return lambda seen: any(part(seen) for part in parts)
-        case _:
-            raise CompileError("a temporal condition knows and, or and rules only")
+def _bind_expression(ir: CorrelationIR) -> IsMet | None:
+    if ir.expression is None:
+        return None
+    if ir.kind == "temporal_ordered":
+        return bind_ordered(ir.expression, ir.base_rule_ids)
+    return bind_unordered(ir.expression)

@@ -14,6 +14,7 @@ from sigma.correlations import SigmaCorrelationRule
 from monitor.model.rule import Rule
 from monitor.rules.categories import CATEGORIES
 from monitor.rules.document import CorrelationDraft
+from monitor.rules.expressions import find_alternatives
 from monitor.rules.field import Field
 from monitor.rules.head import read_choice, read_text
 from monitor.rules.ir import And, AnyNode, CorrelationIR, Exists, Operator, Or, RuleIR
@@ -281,7 +282,9 @@ class _Reader:
             plain = build_plain(self._draft.document.node)
             plain.pop("stockade", None)
             condition: Any = SigmaCorrelationRule.from_dict(plain).condition
-            return self._lower_expression(condition.parsed)
+            expression = self._lower_expression(condition.parsed)
+            find_alternatives(expression)
+            return expression
         except Exception as error:  # the call into pySigma; older versions know no boolean conditions
             self._file.error(self._node, f"condition: {str(error)[:200]}")
             return _FAILED

@@ -34,7 +34,7 @@ def read_rules(files: Sequence[RuleFile], problems: Problems) -> RuleBook:
     )
     if problems.errors:
         raise RuleErrors(problems.errors)
-    silent = {base for correlation, generate in correlations if not generate for base in correlation.base_rule_ids}
+    silent = {base for ir, generate in correlations if _silences(ir, generate=generate) for base in ir.base_rule_ids}
     return RuleBook(
         rules=tuple(_with_output(draft.ir, silent) for draft in rules),
         correlations=tuple(
@@ -43,6 +43,12 @@ def read_rules(files: Sequence[RuleFile], problems: Problems) -> RuleBook:
         ),
         warnings=tuple(problems.warnings),
     )
+
+
+def _silences(ir: CorrelationIR, *, generate: bool) -> bool:
+    """Sigma's default: what is counted does not alert by itself. One correlation that says so is enough, as in
+    pySigma; one that counts nothing here must not make anybody blind."""
+    return not generate and not ir.rule.inactive_reason
 
 
 def _read_file(file: RuleFile, problems: Problems) -> list[_Draft]:

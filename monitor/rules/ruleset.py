@@ -4,7 +4,7 @@ Built by :mod:`monitor.rules.binding`; evaluated by the engine, which owns all
 state (scores, correlation windows). Nothing in here changes after it is built.
 """
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -53,8 +53,8 @@ class CompiledCorrelation(Struct, frozen=True):
     count: float
     value_of: Getter | None = None
     """``value_count``: the value whose distinct ones are counted."""
-    is_met: Callable[[Collection[str]], bool] | None = None
-    """Temporal kinds with a boolean condition: do these base rules, seen in the window, fulfil it?
+    is_met: Callable[[Sequence[str]], bool] | None = None
+    """Temporal kinds with a boolean condition: do these base rules, seen in the window in this order, fulfil it?
 
     None: ``operator`` and ``count`` on the number of distinct base rules seen.
     """

@@ -52,7 +52,6 @@ IN_A_CONTAINER = {
     "pam_configuration_written": "/bin/mkdir -p /etc/pam.d; echo > /etc/pam.d/sshd",
     "package_manager_hook_written": "/bin/mkdir -p /etc/apt/apt.conf.d; echo > /etc/apt/apt.conf.d/99x",
     "module_autoload_written": "/bin/mkdir -p /etc/modules-load.d; echo > /etc/modules-load.d/x.conf",
-    "startup_file_written": "/bin/mkdir -p /etc/profile.d; echo > /etc/profile.d/x.sh",
     "container_escape_file_written": "/bin/mkdir -p /tmp/cgroup; echo > /tmp/cgroup/release_agent",
     "host_disk_mounted_in_container": "/bin/mount /dev/sda1 /mnt",
     "host_namespace_entered_from_container": "/usr/bin/nsenter -t 1 -m true",

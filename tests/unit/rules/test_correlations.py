@@ -52,8 +52,20 @@ def test_temporal_with_a_boolean_condition(tmp_path: Path) -> None:
     found = correlation(tmp_path, "type: temporal\nrules: [one, two]\ntimespan: 10s\ncondition: one or two")
 
     assert found.is_met is not None
-    assert found.is_met({IDS[2]})
-    assert not found.is_met(set())
+    assert found.is_met([IDS[2]])
+    assert not found.is_met([])
+
+
+def test_a_boolean_condition_of_ordered_rules_asks_for_their_order(tmp_path: Path) -> None:
+    body = "type: %s\nrules: [one, two]\ntimespan: 10s\ncondition: one and two"
+
+    ordered = correlation(tmp_path, body % "temporal_ordered").is_met
+    unordered = correlation(tmp_path, body % "temporal").is_met
+
+    assert ordered is not None and unordered is not None
+    assert [ordered(seen) for seen in ([IDS[1], IDS[2]], [IDS[2], IDS[1]])] == [True, False]
+    assert [unordered(seen) for seen in ([IDS[1], IDS[2]], [IDS[2], IDS[1]])] == [True, True]
+    assert ordered([IDS[2], IDS[1], IDS[1], IDS[2]]), "what came between or before does not matter"
 
 
 def test_aliases_give_each_rule_its_own_field(tmp_path: Path) -> None:
