@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 import click
 
 from monitor import __version__
+from monitor.cli.stopping import leave_when_asked
 
 _COMMANDS: Final = {
     "run": ("monitor.cli.run", "run", "Watch in the foreground; the service runs the same."),
@@ -31,6 +32,8 @@ _COMMANDS: Final = {
     "replay": ("monitor.cli.replay", "replay_command", "Run a recording through the engine again."),
 }
 """Module, attribute and one line of help by command; shown in this order."""
+_WATCHERS: Final = frozenset({"run", "record"})
+"""These run until they are asked to stop: that is no failure, from their first moment on."""
 
 
 class LazyGroup(click.Group):
@@ -44,6 +47,8 @@ class LazyGroup(click.Group):
         """Import the command's module."""
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name in _WATCHERS:
+            leave_when_asked()
         module, attribute, _ = _COMMANDS[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)

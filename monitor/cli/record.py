@@ -1,5 +1,6 @@
 """`stockade record`: keep every event in a file, with the sensors of its own."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,13 +34,11 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
     The rules decide which opens leave the kernel, as in a run. FILE is readable by root only: it holds command lines.
     """
     settings = load_or_fail(options)
-    try:
-        target = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
-    except OSError as error:
-        fail(f"{file} cannot be made: {error.strerror}", ExitCode.USAGE)
+    target = _make_or_fail(file)
     recording = _Recording(target)
 
     def on_ready(service: Service, _readiness: Readiness) -> None:
+        recording.begin()
         service.on_tick.append(recording.check)
         click.echo(f"recording into {file}; ctrl-C ends it", err=True)
 
@@ -51,8 +50,20 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
             launch_or_fail(settings, launch_options)
             recording.check()
     except OSError as error:
-        fail(f"{file} could not be written on, the recording ends early: {error.strerror}", ExitCode.HOST)
+        what = "could not be written on, the recording ends early" if recording.has_begun else "cannot be written on"
+        fail(f"{file} {what}: {error.strerror}", ExitCode.HOST)
+    finally:
+        if not recording.has_begun:
+            file.unlink(missing_ok=True)  # it holds nothing, and would be in the way of the next try
     click.echo(f"{file}: {file.stat().st_size} bytes; run it again with: stockade replay {file}", err=True)
+
+
+def _make_or_fail(file: Path) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+    except OSError as error:
+        is_of_host = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+        fail(f"{file} cannot be made: {error.strerror}", ExitCode.HOST if is_of_host else ExitCode.USAGE)
 
 
 class _Recording:
@@ -62,6 +73,8 @@ class _Recording:
         self._target = target
         self._writer: RecordingWriter | None = None
         self._failure: OSError | None = None
+        self.has_begun = False
+        """What was there at the start is in the file."""
 
     def start(self, origin: Origin) -> Recorder:
         """Write the header."""
@@ -70,6 +83,12 @@ class _Recording:
         )
         self._writer = RecordingWriter(self._target, header)
         return self
+
+    def begin(self) -> None:
+        """The service is ready. Raises the ``OSError`` that a write met so far."""
+        self.check()
+        self._target.flush()
+        self.has_begun = True
 
     def write_record(self, data: Buffer, offset: int, length: int) -> None:
         """Keep one raw record."""

@@ -19,7 +19,7 @@ from monitor.host.notify import ServiceManager
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.control import ServiceControl
 from monitor.runtime.errors import KernelSupportError
-from monitor.runtime.instance import InstanceLock
+from monitor.runtime.instance import InstanceLock, suggest_for_run_dir
 from monitor.runtime.ports import Recorder
 from monitor.runtime.rule_sources import load_response_policy, load_rule_set
 from monitor.runtime.service import Readiness, Service, ServiceParts, build_sensor_plan, require_privilege
@@ -82,19 +82,19 @@ def _prefer_ourselves() -> None:
 async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
     console = options.console(parts.origin) if options.console else None
     parts.recorder = options.recorder(parts.origin) if options.recorder else None
-    control = ServiceControl(parts)
+    control = ServiceControl()
+    manager = ServiceManager()
     stream = _build_stream(parts, control)
     parts.sinks = tuple(sink for sink in (stream, console) if sink is not None)
     service = Service(parts)
-    control.bind(service, stream, console)
+    control.bind(service, stream, console, manager)
     stopped = asyncio.Event()
-    manager = ServiceManager()
     try:
         readiness = await service.start()
+        _handle_signals(stopped, control)
         async with _sockets(parts.settings, stream, control, enabled=options.serve_sockets):
             if console is not None:
                 console.start()
-            _handle_signals(stopped, control, manager)
             service.on_tick += [manager.keep_alive, _wall_clock_keeper(stream, console)]
             if options.duration_s is not None:
                 asyncio.get_running_loop().call_later(options.duration_s, stopped.set)
@@ -119,16 +119,17 @@ async def _sockets(
         yield
         return
     server = ControlServer(settings.run_dir / "control.sock", control)
-    try:
-        await stream.start()
-        await server.start()
-    except OSError as error:
-        raise KernelSupportError(f"the sockets in {settings.run_dir} cannot be made: {error.strerror}") from error
-    try:
+    async with contextlib.AsyncExitStack() as started:
+        try:
+            await stream.start()
+            started.push_async_callback(stream.stop)
+            await server.start()
+            started.push_async_callback(server.stop)
+        except OSError as error:
+            raise KernelSupportError(
+                f"the sockets in {settings.run_dir} cannot be made: {error.strerror} ({suggest_for_run_dir(error)})"
+            ) from error
         yield
-    finally:
-        await server.stop()
-        await stream.stop()
 
 
 def _build_stream(parts: ServiceParts, control: ServiceControl) -> EventStream:
@@ -167,11 +168,12 @@ def _load_sensors(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -
         raise KernelSupportError(f"the sensors cannot be loaded: {error.strerror}; {hint}") from error
 
 
-def _handle_signals(stopped: asyncio.Event, control: ServiceControl, manager: ServiceManager) -> None:
+def _handle_signals(stopped: asyncio.Event, control: ServiceControl) -> None:
+    """From here on a stop lets what was begun come to its end. Before, it is who called us that decides."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, control.reload_soon, manager)
+    loop.add_signal_handler(signal.SIGHUP, control.reload_soon)
 
 
 def _wall_clock_keeper(stream: EventStream, console: ConsoleSink | None) -> Callable[[], None]:

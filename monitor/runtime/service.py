@@ -6,6 +6,7 @@ the self test.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -195,19 +196,21 @@ class Service:
             self.apply_open_policy()
 
     def replace_rules(self, rules: RuleSet) -> None:
-        """Put a new rule set in force; tables and scores stay.
+        """Put a new rule set in force; tables and scores stay. When anything fails, the old set stays.
 
         Raises:
-            ValueError: its open patterns do not fit into the kernel; the old set stays.
+            ValueError: its open patterns do not fit into the kernel.
         """
         old = self.parts.rules
         self.parts.rules = rules
         try:
             self.apply_open_policy()
-        except ValueError:
+            self.engine.replace_rules(rules)
+        except Exception:
             self.parts.rules = old
+            with contextlib.suppress(ValueError, OSError):
+                self.apply_open_policy()
             raise
-        self.engine.replace_rules(rules)
 
     # -- run
 

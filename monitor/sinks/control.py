@@ -4,7 +4,10 @@ What is asked is done by a :class:`ControlHandler` (:mod:`monitor.runtime`). Wha
 connection asked to observe ends with the connection, however that ends.
 """
 
+import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -35,8 +38,8 @@ class ControlHandler(Protocol):
         """End it."""
         ...
 
-    def reload(self) -> dict[str, object]:
-        """Read rules and settings again. Raises ``ValueError`` with all mistakes, one a line; the old ones stay."""
+    async def reload(self) -> dict[str, object]:
+        """Read the rules again. Raises ``ValueError`` with all mistakes, one a line; the old ones stay."""
         ...
 
 
@@ -63,12 +66,25 @@ class ControlConnection(Connection):
         super().__init__(server)
         self._handler = handler
         self._tokens: list[int] = []
+        self._reload: asyncio.Task[None] | None = None
 
     def on_request(self, payload: bytes) -> None:
         """Do what is asked, answer."""
         request = parse_control_request(payload)
+        with self._refusing():
+            self._perform(request)
+
+    def on_closed(self) -> None:
+        """End what this connection observed. A reload goes on: others may wait for it."""
+        tokens, self._tokens = self._tokens, []
+        for token in tokens:
+            self._handler.remove_observe(token)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Turn what goes wrong into an error frame."""
         try:
-            self.send(self._perform(request))
+            yield
         except ValueError as error:
             self.fail(str(error))
         except Exception as error:
@@ -76,22 +92,23 @@ class ControlConnection(Connection):
             logger.exception("control request failed")
             self.fail(f"internal error ({type(error).__name__}): see the service's log")
 
-    def on_closed(self) -> None:
-        """End what this connection observed."""
-        tokens, self._tokens = self._tokens, []
-        for token in tokens:
-            self._handler.remove_observe(token)
-
-    def _perform(self, request: ControlRequest) -> dict[str, object]:
+    def _perform(self, request: ControlRequest) -> None:
         match request:
             case StatusRequest():
-                return {"status": self._handler.status()}
+                self.send({"status": self._handler.status()})
             case ReloadRequest():
-                return {"reload": self._handler.reload()}
+                self.hold()
+                self._reload = asyncio.get_running_loop().create_task(self._answer_reload())
             case ObserveRequest():
-                return {"observe": self._observe(request)}
+                self.send({"observe": self._observe(request)})
             case _:
                 assert_never(request)
+
+    async def _answer_reload(self) -> None:
+        """It takes a while, on no time of the loop's; what the client asks meanwhile waits its turn."""
+        with self._refusing():
+            self.send({"reload": await self._handler.reload()})
+        self.go_on()
 
     def _observe(self, request: ObserveRequest) -> int:
         if len(self._tokens) >= OBSERVES_MAX:

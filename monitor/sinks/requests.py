@@ -55,7 +55,7 @@ class ObserveRequest(Request, frozen=True, forbid_unknown_fields=True, tag="obse
 
 
 class ReloadRequest(Request, frozen=True, forbid_unknown_fields=True, tag="reload"):
-    """Read rules and settings again (control socket)."""
+    """Read the rules again (control socket)."""
 
 
 StreamRequest = SubscribeRequest | StatusRequest

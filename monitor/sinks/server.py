@@ -104,6 +104,8 @@ class Connection(asyncio.Protocol):
         self._cutoff: asyncio.TimerHandle | None = None
         self.is_paused = False
         """The client does not read: what was written so far waits in the transport."""
+        self.is_held = False
+        """An answer is being made: later requests wait, so that answers keep their order."""
         self.is_closing = False
 
     def on_request(self, payload: bytes) -> None:
@@ -119,6 +121,17 @@ class Connection(asyncio.Protocol):
 
     def on_writable(self) -> None:
         """The client reads again."""
+
+    def hold(self) -> None:
+        """Take no more requests until :meth:`go_on`."""
+        self.is_held = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Take the requests that wait, then new ones."""
+        self.is_held = False
+        self._resume()
 
     def send(self, payload: object) -> None:
         """Write one frame."""
@@ -175,13 +188,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut frames, answer each."""
-        if self.is_closing:
+        if self.is_closing or self.is_held:
             return
         try:
             for payload in self._reader.feed(data):
                 self.satisfy_deadline()
                 self.on_request(payload)
-                if self.is_closing or self.is_paused:
+                if self.is_closing or self.is_paused or self.is_held:
                     return  # what is left stays in the reader
         except FrameError as error:
             self.fail(str(error))
@@ -213,7 +226,7 @@ class Connection(asyncio.Protocol):
             return
         self.on_writable()
         self.data_received(b"")
-        if not self.is_paused and not self._transport.is_closing():
+        if not (self.is_paused or self.is_held or self._transport.is_closing()):
             self._transport.resume_reading()
 
 

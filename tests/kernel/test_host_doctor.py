@@ -54,6 +54,15 @@ def test_without_privilege_the_exit_status_is_3(sandbox: Sandbox) -> None:
     assert checks["programs"]["state"] == "unknown"
 
 
+def test_without_btf_the_exit_status_is_3(sandbox: Sandbox) -> None:
+    sandbox.run(["mount", "-t", "tmpfs", "none", "/sys/kernel/btf"])
+
+    status, checks = doctor(sandbox)
+
+    assert (status, checks["btf"]["state"]) == (3, "blocker")
+    assert "CONFIG_DEBUG_INFO_BTF=y" in checks["btf"]["fix"]
+
+
 def test_no_cgroup_hierarchy_blocks(sandbox: Sandbox) -> None:
     status, checks = doctor(sandbox, "unshare", "--mount", "sh", "-c", 'umount -R /sys/fs/cgroup && exec "$@"', "sh")
 

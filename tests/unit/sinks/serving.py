@@ -4,6 +4,7 @@ import asyncio
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,7 +139,18 @@ class Handler:
     def __init__(self) -> None:
         self.observed: dict[int, Observe] = {}
         self.removed = threading.Condition()
+        self.reloads: list[asyncio.Future[int | Exception]] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._tokens = 0
+
+    def answer_reload(self, answer: int | Exception) -> None:
+        """Answer the reload that was asked for first, once one was."""
+        end = time.monotonic() + WAIT_S
+        while not self.reloads:
+            assert time.monotonic() < end, "no reload was asked for"
+            time.sleep(0.001)
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self.reloads.pop(0).set_result, answer)
 
     def status(self) -> dict[str, object]:
         return {"version": "1", "uptime_s": 5.0}
@@ -157,8 +169,13 @@ class Handler:
             del self.observed[token]
             self.removed.notify_all()
 
-    def reload(self) -> dict[str, object]:
-        raise RuntimeError("broken")
+    async def reload(self) -> dict[str, object]:
+        """As a test says, when it says so."""
+        self.reloads.append(asyncio.get_running_loop().create_future())
+        answer = await self.reloads[-1]
+        if isinstance(answer, Exception):
+            raise answer
+        return {"rules": answer}
 
 
 @contextmanager
@@ -166,6 +183,7 @@ def running_control(folder: Path) -> Iterator[Handler]:
     """A control server in ``folder``."""
     handler = Handler()
     thread = LoopThread()
+    handler.loop = thread.loop
     server = ControlServer(folder / "control.sock", handler)
     thread.run(server.start())
     try:

@@ -61,7 +61,41 @@ def test_several_questions_are_answered_in_order(handler: Handler, tmp_path: Pat
 
 def test_a_handler_that_breaks_is_an_error_and_not_the_end(handler: Handler, tmp_path: Path) -> None:
     with connect(tmp_path) as client, pytest.raises(ServiceRefused, match="internal error"):
-        client.ask(ReloadRequest(), "reload")
+        client.send(ReloadRequest())
+        handler.answer_reload(RuntimeError("broken"))
+        client.find_reply(WAIT_S)
+    with connect(tmp_path) as client:
+        assert client.ask(StatusRequest(), "status")
+
+
+def test_a_reload_keeps_nobody_else_waiting_and_the_order_of_its_own_client(handler: Handler, tmp_path: Path) -> None:
+    with connect(tmp_path) as client, connect(tmp_path) as other:
+        client.send(ReloadRequest())
+        client.send(StatusRequest())
+        assert other.ask(StatusRequest(), "status")
+        handler.answer_reload(5)
+
+        assert client.find_reply(WAIT_S) == {"reload": {"rules": 5}}
+        assert "status" in (client.find_reply(WAIT_S) or {})
+        assert client.ask(StatusRequest(), "status")
+
+
+def test_mistakes_in_the_rules_are_told_to_who_asked(handler: Handler, tmp_path: Path) -> None:
+    with connect(tmp_path) as client, pytest.raises(ServiceRefused, match=r"web\.yml:3:1: no such field"):
+        client.send(ReloadRequest())
+        handler.answer_reload(ValueError("web.yml:3:1: no such field"))
+        client.find_reply(WAIT_S)
+
+
+def test_a_client_that_went_during_its_reload_is_forgotten_after_it(handler: Handler, tmp_path: Path) -> None:
+    with connect(tmp_path) as client:
+        client.send(ObserveRequest("/etc/**"))
+        client.send(ReloadRequest())
+        assert client.find_reply(WAIT_S) == {"observe": 1}
+
+    handler.answer_reload(5)
+    with handler.removed:
+        assert handler.removed.wait_for(lambda: not handler.observed, WAIT_S)
     with connect(tmp_path) as client:
         assert client.ask(StatusRequest(), "status")
 
