@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 import click
 
 from monitor import __version__
-from monitor.cli.stopping import leave_when_asked
+from monitor.runtime.stopping import leave_when_asked
 
 _COMMANDS: Final = {
     "run": ("monitor.cli.run", "run", "Watch in the foreground; the service runs the same."),

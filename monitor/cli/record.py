@@ -15,6 +15,7 @@ from monitor.model.events import AnyEvent
 from monitor.runtime.launch import LaunchOptions
 from monitor.runtime.ports import Recorder
 from monitor.runtime.service import Readiness, Service
+from monitor.runtime.stopping import undoing
 from monitor.sinks.origin import Origin
 from monitor.wire import _layout as layout
 from monitor.wire.decoder import Buffer
@@ -35,7 +36,7 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
     """
     settings = load_or_fail(options)
     target = _make_or_fail(file)
-    recording = _Recording(target)
+    recording = _Recording(file, target)
 
     def on_ready(service: Service, _readiness: Readiness) -> None:
         recording.begin()
@@ -46,15 +47,14 @@ def record(file: Path, **options: Any) -> None:  # click gives what its options 
         recorder=recording.start, serve_sockets=False, duration_s=options["duration"], on_ready=on_ready
     )
     try:
-        with target:
+        with target, undoing(recording.drop):
             launch_or_fail(settings, launch_options)
             recording.check()
     except OSError as error:
         what = "could not be written on, the recording ends early" if recording.has_begun else "cannot be written on"
         fail(f"{file} {what}: {error.strerror}", ExitCode.HOST)
     finally:
-        if not recording.has_begun:
-            file.unlink(missing_ok=True)  # it holds nothing, and would be in the way of the next try
+        recording.drop()
     click.echo(f"{file}: {file.stat().st_size} bytes; run it again with: stockade replay {file}", err=True)
 
 
@@ -69,7 +69,8 @@ def _make_or_fail(file: Path) -> BinaryIO:
 class _Recording:
     """A recording that ends where the disk is full, instead of failing anew with each record."""
 
-    def __init__(self, target: BinaryIO) -> None:
+    def __init__(self, file: Path, target: BinaryIO) -> None:
+        self._file = file
         self._target = target
         self._writer: RecordingWriter | None = None
         self._failure: OSError | None = None
@@ -89,6 +90,11 @@ class _Recording:
         self.check()
         self._target.flush()
         self.has_begun = True
+
+    def drop(self) -> None:
+        """Remove the file when it holds nothing: it would be in the way of the next try."""
+        if not self.has_begun:
+            self._file.unlink(missing_ok=True)
 
     def write_record(self, data: Buffer, offset: int, length: int) -> None:
         """Keep one raw record."""

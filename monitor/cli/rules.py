@@ -17,9 +17,9 @@ from monitor.rules.errors import RuleErrors
 from monitor.rules.ir import RuleBook
 from monitor.rules.loader import load_book
 from monitor.rules.ruleset import RuleSet
-from monitor.rules.shipped import get_shipped_rules
 from monitor.rules.suggest import suggest
 from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
+from monitor.shipped import get_shipped_rules
 from monitor.sinks.escape import escape_text
 
 OWN_RULES: Final = Path("/etc/stockade/rules.d")

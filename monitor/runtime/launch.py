@@ -23,7 +23,8 @@ from monitor.runtime.instance import InstanceLock, suggest_for_run_dir
 from monitor.runtime.ports import Recorder
 from monitor.runtime.rule_sources import load_response_policy, load_rule_set
 from monitor.runtime.service import Readiness, Service, ServiceParts, build_sensor_plan, require_privilege
-from monitor.runtime.shipped import find_sensors_object
+from monitor.runtime.stopping import STOP_SIGNALS, undoing
+from monitor.shipped import get_sensors_object
 from monitor.sinks.console import ConsoleSink
 from monitor.sinks.control import ControlServer
 from monitor.sinks.origin import Origin, read_origin, read_wall_offset_ns
@@ -58,7 +59,9 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
     _prefer_ourselves()
     with contextlib.ExitStack() as stack:
         if options.serve_sockets:
-            stack.callback(InstanceLock(settings.run_dir).release)
+            lock = InstanceLock(settings.run_dir)
+            stack.callback(lock.release)
+            stack.enter_context(undoing(lock.release))
         origin = read_origin()
         hierarchy = _find_hierarchy()
         parts = ServiceParts(settings, rules, responses, origin, hierarchy, _load_sensors(settings, rules, hierarchy))
@@ -158,9 +161,10 @@ def _find_hierarchy() -> TagHierarchy:
 
 
 def _load_sensors(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -> Sensors:
-    path = find_sensors_object()
     try:
-        return Sensors(path, build_sensor_plan(settings, rules, hierarchy))
+        return Sensors(get_sensors_object(), build_sensor_plan(settings, rules, hierarchy))
+    except FileNotFoundError as error:
+        raise KernelSupportError(str(error)) from error
     except LibbpfError as error:
         if error.log:
             _LOG.debug("libbpf said:\n%s", error.log)
@@ -169,9 +173,9 @@ def _load_sensors(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -
 
 
 def _handle_signals(stopped: asyncio.Event, control: ServiceControl) -> None:
-    """From here on a stop lets what was begun come to its end. Before, it is who called us that decides."""
+    """From here on a stop lets what was begun come to its end; before, :mod:`monitor.runtime.stopping`."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     loop.add_signal_handler(signal.SIGHUP, control.reload_soon)
 

@@ -7,7 +7,7 @@ from monitor.config.settings import Settings
 from monitor.rules.loader import load_rules
 from monitor.rules.response import ResponsePolicy, load_responses
 from monitor.rules.ruleset import RuleSet
-from monitor.rules.shipped import get_shipped_response, get_shipped_rules
+from monitor.shipped import get_shipped_response, get_shipped_rules
 
 DEFAULT_RESPONSE: Final = Path("/etc/stockade/response.yml")
 

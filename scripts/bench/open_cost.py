@@ -20,7 +20,7 @@ from monitor.bpf import tracefs
 from monitor.bpf.libbpf import BpfObject
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules.loader import load_rules
-from monitor.rules.shipped import get_shipped_rules
+from monitor.shipped import get_shipped_rules
 from scripts.bench.pairing import Loop, Result, Variant, measure
 from tests.support.open_sensor import OpenSensor
 

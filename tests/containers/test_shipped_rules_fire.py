@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from monitor.rules.loader import load_rules
-from monitor.rules.shipped import get_shipped_rules
+from monitor.shipped import get_shipped_rules
 from tests.containers.rule_acts import IN_A_CONTAINER, ON_THE_HOST, SERVERS, STAND_INS
 from tests.support import oci
 from tests.support.documents import Document, field, is_alert, summarize

@@ -11,7 +11,7 @@ from typing import TypeVar
 from monitor.bpf.sensors import SensorPlan, Sensors
 from monitor.host.cgroups import find_tag_hierarchy
 from monitor.model.events import Event, ProcessExec
-from monitor.runtime.shipped import find_sensors_object
+from monitor.shipped import get_sensors_object
 from monitor.wire.decoder import KernelEvent, decode_record
 
 T = TypeVar("T", bound=Event)
@@ -56,7 +56,7 @@ def watching(plan: SensorPlan | None = None, *, syscalls: bool = True) -> Iterat
         rings=base.rings,
         limiter=base.limiter,
     )
-    with Sensors(find_sensors_object(), plan) as sensors:
+    with Sensors(get_sensors_object(), plan) as sensors:
         sensors.attach_life()
         if syscalls:
             sensors.attach_syscalls()

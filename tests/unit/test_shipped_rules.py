@@ -11,8 +11,8 @@ from monitor.model.rule import Rule
 from monitor.rules.loader import load_rules
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.samples import build_context, read_samples
-from monitor.rules.shipped import get_shipped_rules
 from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
+from monitor.shipped import get_shipped_rules
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLES = REPOSITORY / "tests" / "rules"

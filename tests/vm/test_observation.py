@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from monitor.rules.loader import load_rules
-from monitor.rules.shipped import get_shipped_rules
+from monitor.shipped import get_shipped_rules
 from tests.support.documents import Document, Predicate, field, has, is_alert, summarize
 from tests.support.vm import RESULTS, run_in_guest
 from tests.support.vm_kernel import FetchError, Kernel, get_kernel
