@@ -21,28 +21,24 @@ static __always_inline u64 tag_hierarchy_now(void)
 	return *(volatile u64 *)&tag_hierarchy;
 }
 
-/* A controller's cgroup. Its place differs between kernels, and some lack it: CO-RE knows. */
-#define css_set_cgroup_id(set, controller)                                                                             \
-	({                                                                                                             \
-		struct cgroup_subsys_state *_state = NULL;                                                             \
-		u64 _place = bpf_core_field_offset(struct css_set, subsys);                                            \
-		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, controller)) {                                   \
-			_place += bpf_core_enum_value(enum cgroup_subsys_id, controller) * sizeof(void *);             \
-			bpf_probe_read_kernel(&_state, sizeof(_state), (void *)(set) + _place);                        \
-		}                                                                                                      \
-		BPF_CORE_READ(_state, cgroup, kn, id);                                                                 \
-	})
+/* The state of a controller. Its place differs between kernels, and some lack it: CO-RE knows. A direct load: this is
+ * called where little is left of the stack. */
+#define css_set_state(set, controller)                                                                                 \
+	(*(struct cgroup_subsys_state **)((void *)(set) + bpf_core_field_offset(struct css_set, subsys) +              \
+					  bpf_core_enum_value(enum cgroup_subsys_id, controller) * sizeof(void *)))
 
-static __noinline u64 task_v1_cgroup_id(struct task_struct *task, u64 tag)
+static __always_inline u64 task_v1_cgroup_id(struct task_struct *task, u64 tag)
 {
-	struct css_set *set = task->cgroups;
-	u64 id;
+	u64 hierarchy = tag >> TAG_HIERARCHY_SHIFT << TAG_HIERARCHY_SHIFT;
 
-	if ((tag & TAG_CONTROLLER_MASK) == TAG_CONTROLLER_PIDS)
-		id = css_set_cgroup_id(set, pids_cgrp_id);
-	else
-		id = css_set_cgroup_id(set, memory_cgrp_id);
-	return tag >> TAG_HIERARCHY_SHIFT << TAG_HIERARCHY_SHIFT | id;
+	if ((tag & TAG_CONTROLLER_MASK) == TAG_CONTROLLER_PIDS) {
+		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
+			return hierarchy | css_set_state(task->cgroups, pids_cgrp_id)->cgroup->kn->id;
+	} else {
+		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+			return hierarchy | css_set_state(task->cgroups, memory_cgrp_id)->cgroup->kn->id;
+	}
+	return hierarchy;
 }
 
 /* The id that containers are told apart by: of cgroup2, or of a v1 hierarchy where cgroup2 has one id for all. */
