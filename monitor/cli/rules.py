@@ -4,73 +4,62 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from monitor.cli.output import ExitCode, fail, format_option, print_json, print_table, quiet_end
 from monitor.cli.rules_explain import build_explanation, show_explanation
+from monitor.cli.rules_sources import Sources, get_shipped_or_fail, show_mistakes, with_sources
 from monitor.engine.builtin_rules import BUILTIN_RULES
 from monitor.model.rule import Rule
 from monitor.rules.binding import bind_rules
-from monitor.rules.errors import RuleErrors
 from monitor.rules.ir import RuleBook
-from monitor.rules.loader import load_book
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.suggest import suggest
 from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
-from monitor.shipped import get_shipped_rules
 from monitor.sinks.escape import escape_text
-
-OWN_RULES: Final = Path("/etc/stockade/rules.d")
-
-_folders = click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
-_with_shipped = click.option("--with-shipped", is_flag=True, help="Together with the rules that come with Stockade.")
 
 
 @click.group(name="rules")
 def rules_group() -> None:
     """Check, list, explain and test rules.
 
-    DIR is a folder of rules or one file. Without one: the rules that come with
-    Stockade and those in /etc/stockade/rules.d.
+    DIR is a folder of rules or one file. Without one: the rules that the service
+    reads, which are those that come with Stockade and `rules:` of its settings.
     """
 
 
 @rules_group.command()
-@_folders
-@_with_shipped
+@with_sources
 @format_option("pretty", "json")
 @quiet_end
-def check(folders: tuple[Path, ...], *, with_shipped: bool, output: str) -> None:
+def check(*, sources: Sources, output: str) -> None:
     """Find every mistake in rule files.
 
     Exit status: 0 the rules are right, 1 they are not.
     """
-    sources = find_sources(folders, with_shipped=with_shipped)
-    try:
-        book = load_book(sources)
-    except RuleErrors as errors:
-        _show_mistakes(errors, output)
+    book, mistakes = sources.check()
+    if mistakes or book is None:
+        show_mistakes(mistakes, output)
         sys.exit(ExitCode.FINDINGS)
     rules = bind_rules(book, date.today())
     if output == "json":
-        print_json(_build_check_document(rules))
+        print_json({"sources": list(map(str, sources.paths)), **_build_check_document(rules)})
     else:
         _show_check(rules)
 
 
 @rules_group.command(name="list")
-@_folders
-@_with_shipped
+@with_sources
 @format_option("pretty", "json")
 @quiet_end
-def list_rules(folders: tuple[Path, ...], *, with_shipped: bool, output: str) -> None:
+def list_rules(*, sources: Sources, output: str) -> None:
     """List rules: what they are about, how severe, and whether they are active here."""
-    book = load_or_fail(find_sources(folders, with_shipped=with_shipped))
+    book = sources.load_or_fail()
     rows = sorted(_list_rows(book), key=lambda row: row["name"])
     if output == "json":
-        print_json({"rules": rows})
+        print_json({"sources": list(map(str, sources.paths)), "rules": rows})
         return
     headers = ("name", "level", "status", "events", "response", "score", "state")
     print_table(headers, ([row[header] for header in headers] for row in rows))
@@ -78,13 +67,12 @@ def list_rules(folders: tuple[Path, ...], *, with_shipped: bool, output: str) ->
 
 @rules_group.command()
 @click.argument("rule")
-@_folders
-@_with_shipped
+@with_sources
 @format_option("pretty", "json")
 @quiet_end
-def explain(rule: str, folders: tuple[Path, ...], *, with_shipped: bool, output: str) -> None:
+def explain(rule: str, *, sources: Sources, output: str) -> None:
     """Explain one RULE (its name or id): what it watches, when it matches, what follows."""
-    book = load_or_fail(find_sources(folders, with_shipped=with_shipped))
+    book = sources.load_or_fail()
     found = _find_rule(book, rule)
     if found is None:
         names = [known.name for known in (*book.all_rules, *BUILTIN_RULES)]
@@ -98,8 +86,7 @@ def explain(rule: str, folders: tuple[Path, ...], *, with_shipped: bool, output:
 
 
 @rules_group.command()
-@_folders
-@_with_shipped
+@with_sources
 @click.option(
     "--samples",
     "sample_folders",
@@ -111,9 +98,8 @@ def explain(rule: str, folders: tuple[Path, ...], *, with_shipped: bool, output:
 @format_option("pretty", "json")
 @quiet_end
 def test(
-    folders: tuple[Path, ...],
     *,
-    with_shipped: bool,
+    sources: Sources,
     sample_folders: tuple[Path, ...],
     require: bool,
     output: str,
@@ -122,11 +108,10 @@ def test(
 
     Exit status: 0 all did what they should, 1 some did not, or there were none.
     """
-    sources = find_sources(folders, with_shipped=with_shipped)
-    rules = bind_rules(load_or_fail(sources), date.today())
-    found = list(sample_folders) or _default_samples(sources)
+    rules = bind_rules(sources.load_or_fail(), date.today())
+    found = list(sample_folders) or _default_samples(sources.paths)
     if not found:
-        looked = ", ".join(str(source / "samples") for source in sources)
+        looked = ", ".join(str(source / "samples") for source in sources.paths)
         fail(f"there are no samples (looked for {looked}); say where with --samples", ExitCode.USAGE)
     report = run_samples(rules, found)
     lacking = [rule for rule in report.rules if rule.missing] if require else []
@@ -137,56 +122,16 @@ def test(
     sys.exit(ExitCode.FINDINGS if report.failures or lacking or not report.passed else ExitCode.OK)
 
 
-def find_sources(folders: Sequence[Path], *, with_shipped: bool = False) -> list[Path]:
-    """The folders asked for; without any those that the service loads."""
-    if not folders:
-        own = [OWN_RULES] if OWN_RULES.is_dir() else []
-        return [_get_shipped(), *own]
-    return [*([_get_shipped()] if with_shipped else []), *folders]
-
-
-def load_or_fail(sources: Sequence[Path]) -> RuleBook:
-    """The rules of these folders; mistakes end the command."""
-    try:
-        return load_book(sources)
-    except RuleErrors as errors:
-        _show_mistakes(errors, "pretty")
-        sys.exit(ExitCode.FINDINGS)
-
-
-def _get_shipped() -> Path:
-    try:
-        return get_shipped_rules()
-    except FileNotFoundError as error:
-        fail(str(error), ExitCode.USAGE)
-
-
 def _default_samples(sources: Sequence[Path]) -> list[Path]:
     """``samples`` in each folder; a checkout keeps those of the shipped rules with its tests."""
     candidates = [source / "samples" for source in sources] + [
-        source.parent / "tests" / "rules" for source in sources if source == _get_shipped()
+        source.parent / "tests" / "rules" for source in sources if source == get_shipped_or_fail()
     ]
     return [folder for folder in candidates if folder.is_dir()]
 
 
 def _find_rule(book: RuleBook, wanted: str) -> Rule | None:
     return next((rule for rule in (*book.all_rules, *BUILTIN_RULES) if wanted in {rule.name, rule.id}), None)
-
-
-def _show_mistakes(errors: RuleErrors, output: str) -> None:
-    if output == "json":
-        mistakes = [
-            {"file": at.file, "line": at.line, "column": at.column, "message": error.message}
-            for error in errors.errors
-            for at in [error.location]
-        ]
-        print_json({"ok": False, "errors": mistakes, "more": errors.more})
-        return
-    for error in errors.errors:
-        click.echo(escape_text(str(error)))
-    count = len(errors.errors) + errors.more
-    more = f", {errors.more} of them not shown" if errors.more else ""
-    click.echo(f"{count} mistake{'s' if count != 1 else ''}{more}: nothing is loaded until they are mended", err=True)
 
 
 def _show_check(rules: RuleSet) -> None:

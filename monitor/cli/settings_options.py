@@ -14,7 +14,7 @@ from monitor.runtime.visibility import check_glob
 from monitor.sinks.escape import escape_text
 
 
-def load_or_fail(options: dict[str, Any]) -> Settings:
+def load_or_fail(options: dict[str, Any], *, consequence: str = "nothing was started") -> Settings:
     """Defaults < file < environment < options; all mistakes at once, exit code 2."""
     overrides: dict[str, object] = {
         name: options[name] for name in ("mode", "run_dir", "state_dir", "pin_dir") if options.get(name) is not None
@@ -26,7 +26,7 @@ def load_or_fail(options: dict[str, Any]) -> Settings:
     except ConfigErrors as errors:
         for error in errors.errors:
             click.echo(escape_text(str(error)), err=True)
-        fail("the settings are wrong: nothing was started", ExitCode.USAGE)
+        fail(f"the settings are wrong: {consequence}", ExitCode.USAGE)
     return _add(settings, options)
 
 

@@ -49,14 +49,19 @@ def load_settings(path: Path | None, environ: Mapping[str, str], overrides: Mapp
         ConfigErrors: every mistake, in the order of the sources.
     """
     reader = _Reader()
-    named = path or (Path(environ[ENVIRONMENT_CONFIG]) if environ.get(ENVIRONMENT_CONFIG) else None)
-    if named or DEFAULT_CONFIG.exists():
-        reader.read_file(named or DEFAULT_CONFIG)
+    if file := find_config(path, environ):
+        reader.read_file(file)
     reader.read_environment(environ)
     reader.read_flags(overrides)
     if reader.errors:
         raise ConfigErrors(tuple(reader.errors))
     return _build(Settings(), reader.values)
+
+
+def find_config(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Answer which file :func:`load_settings` reads; None when the default one is missing."""
+    named = path or (Path(environ[ENVIRONMENT_CONFIG]) if environ.get(ENVIRONMENT_CONFIG) else None)
+    return named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
 
 
 class _Reader:

@@ -27,6 +27,7 @@ from monitor.rules.head import LEVELS, read_choice, read_text
 from monitor.rules.ir import AnyNode, Exists, Not
 from monitor.rules.ruleset import Predicate
 from monitor.rules.selection import ReadingContext, read_selection
+from monitor.rules.source_files import read_file
 from monitor.rules.stockade_block import RESPONSES
 from monitor.rules.suggest import suggest
 from monitor.rules.yaml_nodes import Entry, YamlFile
@@ -85,8 +86,12 @@ class ResponsePolicy(Struct, frozen=True):
 
 
 def load_responses(path: Path) -> ResponsePolicy:
-    """Read a policy from a file. Raises :class:`RuleErrors`, and OSError for a file that cannot be read."""
-    return parse_responses(path.read_bytes(), str(path))
+    """Read a policy from a file. Raises :class:`RuleErrors`, also for a file that cannot be read."""
+    problems = Problems()
+    content = read_file(path, problems)
+    if problems.errors:
+        raise RuleErrors(problems.errors)
+    return parse_responses(content, str(path))
 
 
 def parse_responses(content: bytes, name: str) -> ResponsePolicy:

@@ -5,6 +5,7 @@ followed, those to folders are not.
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read_sources(sources: Sequence[Path], problems: Problems) -> list[RuleFile]:
     files: list[RuleFile] = []
     total = 0
     for path in _find_files(sources, problems):
-        content = _read_file(path, problems)
+        content = read_file(path, problems)
         total += len(content)
         if len(files) >= FILES_MAX or total > BYTES_MAX:
             problems.error(
@@ -48,13 +49,22 @@ def read_sources(sources: Sequence[Path], problems: Problems) -> list[RuleFile]:
 def _find_files(sources: Sequence[Path], problems: Problems) -> list[Path]:
     found: dict[Path, None] = {}
     for source in sources:
-        if source.is_dir():
+        try:
+            mode = source.stat().st_mode
+        except OSError as error:
+            problems.error(Location(str(source), 1, 1), _why_not_found(error))
+            continue
+        if stat.S_ISDIR(mode):
             found.update(dict.fromkeys(sorted(_files_below(source, problems))))
-        elif source.is_file():
-            found[source] = None
         else:
-            problems.error(Location(str(source), 1, 1), "no such file or folder")
+            found[source] = None
     return list(found)
+
+
+def _why_not_found(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "no such file or folder"
+    return f"cannot be read: {error.strerror}"
 
 
 def _files_below(folder: Path, problems: Problems) -> Iterator[Path]:
@@ -63,21 +73,32 @@ def _files_below(folder: Path, problems: Problems) -> Iterator[Path]:
 
     for parent, folders, names in os.walk(folder, onerror=report):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                problems.warn(
+                    Location(f"{parent}/{name}", 1, 1), "links to folders are not followed: name it in rules:"
+                )
         for name in names:
             path = Path(parent, name)
-            if path.suffix not in SUFFIXES or name.startswith(".") or (path.parent == folder and name in NOT_RULES):
-                continue
-            if path.is_file():
+            is_other = path.parent == folder and name in NOT_RULES
+            if path.suffix in SUFFIXES and not name.startswith(".") and not is_other:
                 yield path
-            else:
-                problems.error(Location(str(path), 1, 1), "not a file: a link that leads nowhere, or a device")
 
 
-def _read_file(path: Path, problems: Problems) -> bytes:
-    """At most one byte more than a rule file may have: the reader then says that it is too large."""
+def read_file(path: Path, problems: Problems) -> bytes:
+    """At most one byte more than a rule file may have: the reader then says that it is too large.
+
+    What is no file gives nothing and is a mistake; a pipe is not waited for.
+    """
     try:
-        with path.open("rb") as stream:
-            return stream.read(FILE_BYTES_MAX + 1)
+        if stat.S_ISREG(path.stat().st_mode):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as stream:
+                return stream.read(FILE_BYTES_MAX + 1)
+        reason = "not a file: a folder, pipe or device"
+    except FileNotFoundError:
+        reason = "a link that leads nowhere" if path.is_symlink() else "no such file"
     except OSError as error:
-        problems.error(Location(str(path), 1, 1), f"cannot be read: {error.strerror}")
-        return b""
+        reason = f"cannot be read: {error.strerror}"
+    problems.error(Location(str(path), 1, 1), reason)
+    return b""

@@ -12,16 +12,24 @@ from monitor.shipped import get_shipped_response, get_shipped_rules
 DEFAULT_RESPONSE: Final = Path("/etc/stockade/response.yml")
 
 
-def load_rule_set(settings: Settings) -> RuleSet:
+def find_rule_sources(settings: Settings) -> list[Path]:
     """Shipped rules and the user's. The default folder of own rules may be missing, a named one may not.
+
+    Raises:
+        FileNotFoundError: the shipped rules are missing.
+    """
+    sources = [get_shipped_rules()] if settings.shipped_rules else []
+    defaults = Settings().rules
+    return sources + [folder for folder in settings.rules if folder not in defaults or folder.is_dir()]
+
+
+def load_rule_set(settings: Settings) -> RuleSet:
+    """The rules that these settings name.
 
     Raises:
         RuleErrors: all mistakes of all files.
     """
-    sources = [get_shipped_rules()] if settings.shipped_rules else []
-    defaults = Settings().rules
-    sources += [folder for folder in settings.rules if folder not in defaults or folder.is_dir()]
-    return load_rules(sources, cache_dir=settings.state_dir / "cache")
+    return load_rules(find_rule_sources(settings), cache_dir=settings.state_dir / "cache")
 
 
 def load_response_policy(settings: Settings) -> ResponsePolicy:

@@ -278,8 +278,33 @@ def test_a_link_that_leads_nowhere_is_no_rule_fewer(tmp_path: Path) -> None:
         load_rules([tmp_path])
 
     assert sorted(str(error) for error in caught.value.errors) == [
-        f"{tmp_path}/{name}:1:1: not a file: a link that leads nowhere, or a device"
-        for name in ("dangling.yml", "device.yml", "fifo.yml")
+        f"{tmp_path}/dangling.yml:1:1: a link that leads nowhere",
+        f"{tmp_path}/device.yml:1:1: not a file: a folder, pipe or device",
+        f"{tmp_path}/fifo.yml:1:1: not a file: a folder, pipe or device",
+    ]
+
+
+def test_a_linked_folder_is_not_read_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.yml").write_text(GOOD)
+    (tmp_path / "rules" / "linked").symlink_to(tmp_path / "elsewhere")
+
+    loaded = load_rules([tmp_path / "rules"])
+
+    assert loaded.rules == ()
+    assert [warning.message for warning in loaded.warnings] == ["links to folders are not followed: name it in rules:"]
+
+
+def test_a_source_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+
+    with pytest.raises(RuleErrors) as caught:
+        load_rules([tmp_path / "fifo", tmp_path / ("x" * 300)])
+
+    assert [error.message for error in caught.value.errors] == [
+        "not a file: a folder, pipe or device",
+        "cannot be read: File name too long",
     ]
 
 
