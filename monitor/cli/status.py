@@ -69,8 +69,8 @@ def _show_head(status: Status) -> None:
     parts = [f"mode {status.mode}"]
     if status.tier:
         parts.append(f"tier {status.tier}")
-    if own.rss_bytes:
-        parts.append(f"{format_bytes(own.rss_bytes)} of memory, {own.cpu_percent:.1f} % of a core")
+    if own.pss_bytes:
+        parts.append(f"{format_bytes(own.pss_bytes)} of memory, {own.cpu_percent:.1f} % of a core")
     if status.hierarchy:
         parts.append(f"containers told apart by {status.hierarchy}")
     parts.append(f"{status.stream.subscribers} subscribers")

@@ -1,7 +1,6 @@
 """Fill the status document from the running service."""
 
 import os
-import resource
 import time
 from collections import Counter
 from typing import Final
@@ -14,6 +13,7 @@ from monitor.bpf.sensors import (
     OPEN_VARIANT_TEXTS,
     PROCESS_PROGRAMS,
 )
+from monitor.host.own_memory import read_own_memory
 from monitor.model.events import Tick
 from monitor.model.rule import Rule
 from monitor.runtime.service import Service
@@ -92,7 +92,7 @@ class StatusBuilder:
             engine=self._engine_counters(),
             subjects=tuple(build_subject(risk) for risk in service.engine.subjects(SUBJECTS_SHOWN)),
             containers=self._containers(),
-            own=SelfStatus(os.getpid(), _resident_bytes(), round(self._cpu_percent, 2)),
+            own=SelfStatus(os.getpid(), *read_own_memory(), round(self._cpu_percent, 2)),
             notes=self._notes(),
         ).to_document()
 
@@ -169,11 +169,3 @@ def _rules_status(rules: tuple[Rule, ...], disabled: dict[str, str]) -> RulesSta
         inactive_rules=tuple(InactiveRule(rule.name, rule.inactive_reason) for rule in rules if rule.inactive_reason),
         disabled=tuple(InactiveRule(names.get(rule_id, rule_id), reason) for rule_id, reason in disabled.items()),
     )
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return 0

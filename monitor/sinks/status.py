@@ -111,6 +111,8 @@ class SelfStatus(Struct, frozen=True):
 
     pid: int = 0
     rss_bytes: int = 0
+    pss_bytes: int = 0
+    """Of what it shares with others, its part alone."""
     cpu_percent: float = 0.0
     """Of one core, over the last seconds."""
 

@@ -39,7 +39,7 @@ STATUS = Status(
     lost=LostStatus(7, {"file_open": 7}, {"web-1": 7}),
     subjects=(build_subject(RISK, "web-1\x1b[2J"),),
     containers=(ContainerStatus("ab" * 32, "docker", "web-1", "nginx:1.27"),),
-    own=SelfStatus(123, 63 << 20, 0.4),
+    own=SelfStatus(123, 70 << 20, 63 << 20, 0.4),
     notes=("no bpffs: denial would not outlive the service",),
 )
 
@@ -56,7 +56,7 @@ def test_a_status_survives_the_socket_and_json(served: RunningStream) -> None:
 
     assert done.returncode == 0
     document = json.loads(done.stdout)
-    assert document["self"]["rss_bytes"] == 63 << 20
+    assert document["self"]["pss_bytes"] == 63 << 20
     assert parse_status(document) == STATUS
 
 
