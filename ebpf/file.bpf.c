@@ -103,27 +103,36 @@ static __always_inline bool open_any(const struct open_filter_head *head, u32 ac
 	return any && any & scope_interest(task_cgroup_id(task));
 }
 
-static __always_inline int open_succeeded(struct syscall_exit_context *ctx, struct task_struct *task, struct file *file,
-					  enum fetch how)
+/* Fills `site`. False: the quick tests have dismissed it. */
+static __always_inline bool open_concerns(struct syscall_exit_context *ctx, struct open_site *site, enum fetch how)
 {
-	struct open_site site = {
-		.task = task, .file = file, .generation = *(volatile u32 *)&open_policy_generation, .result = ctx->result
-	};
-	const struct open_filter *filter = &open_filters[site.generation & 1];
+	const struct open_filter *filter;
 	struct file_facts facts;
 
-	file_fetch(file, &facts, how);
-	site.place = facts.place;
-	site.access = open_access_of(file, facts.mode, task, ctx->number, how);
-	if (!(filter->head.wanted & access_interest(site.access)))
-		return 0;
-	if (!open_is_suspect(&site, filter, how) && !open_any(&filter->head, site.access, task)) {
-		OPEN_ON_TAG_HIT(&site, how);
-		return 0;
-	}
-	if (how == FETCH_CAST)
-		return open_judge_cast(&site);
-	return how == FETCH_TYPED ? open_judge_typed(&site) : open_judge_probe(&site);
+	site->tag = 0;
+	site->generation = *(volatile u32 *)&open_policy_generation;
+	site->result = ctx->result;
+	filter = &open_filters[site->generation & 1];
+	file_fetch(site->file, &facts, how);
+	site->place = facts.place;
+	site->access = open_access_of(site->file, facts.mode, site->task, ctx->number, how);
+	if (!(filter->head.wanted & access_interest(site->access)))
+		return false;
+	if (open_is_suspect(site, filter, how) || open_any(&filter->head, site->access, site->task))
+		return true;
+	OPEN_ON_TAG_HIT(site, how);
+	return false;
+}
+
+/* Each way has a frame of its own: together they would not fit the stack. */
+static __noinline bool open_concerns_typed(struct syscall_exit_context *ctx, struct open_site *site)
+{
+	return open_concerns(ctx, site, FETCH_TYPED);
+}
+
+static __noinline bool open_concerns_probe(struct syscall_exit_context *ctx, struct open_site *site)
+{
+	return open_concerns(ctx, site, FETCH_PROBE);
 }
 
 static __always_inline int open_vanished(void)
@@ -134,34 +143,30 @@ static __always_inline int open_vanished(void)
 
 static __always_inline int open_succeeded_cast(struct syscall_exit_context *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct file *file = opened_file(task, ctx->result, FETCH_CAST);
+	struct open_site site;
 
-	return file ? open_succeeded(ctx, task, file, FETCH_CAST) : open_vanished();
-}
-
-/* Each way has a frame of its own: together they would not fit the stack. */
-static __noinline int open_succeeded_typed(struct syscall_exit_context *ctx, struct task_struct *task)
-{
-	struct file *file = embedded_file(task, ctx->result);
-
-	return file ? open_succeeded(ctx, task, file, FETCH_TYPED) : open_vanished();
-}
-
-static __noinline int open_succeeded_probe(struct syscall_exit_context *ctx, struct task_struct *task)
-{
-	struct file *file = opened_file(task, ctx->result, FETCH_PROBE);
-
-	return file ? open_succeeded(ctx, task, file, FETCH_PROBE) : open_vanished();
+	site.task = bpf_get_current_task_btf();
+	site.file = opened_file(site.task, ctx->result, FETCH_CAST);
+	if (!site.file)
+		return open_vanished();
+	return open_concerns(ctx, &site, FETCH_CAST) ? open_judge_cast(&site) : 0;
 }
 
 static __always_inline int open_succeeded_without_cast(struct syscall_exit_context *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct open_site site;
 
-	if (descriptor_is_embedded(task, ctx->result))
-		return open_succeeded_typed(ctx, task);
-	return open_succeeded_probe(ctx, task);
+	site.task = bpf_get_current_task_btf();
+	if (descriptor_is_embedded(site.task, ctx->result)) {
+		site.file = embedded_file(site.task, ctx->result);
+		if (!site.file)
+			return open_vanished();
+		return open_concerns_typed(ctx, &site) ? open_judge_typed(&site) : 0;
+	}
+	site.file = opened_file(site.task, ctx->result, FETCH_PROBE);
+	if (!site.file)
+		return open_vanished();
+	return open_concerns_probe(ctx, &site) ? open_judge_probe(&site) : 0;
 }
 
 /* What the caller said, for an open that came to no file: a claim. */

@@ -95,7 +95,7 @@ static __always_inline bool chain_climb(struct chain *chain, enum fetch how)
 
 enum chain_end {
 	CHAIN_WHOLE,
-	CHAIN_BROKEN, /* too deep, or not of any tree of mounts */
+	CHAIN_BROKEN,  /* too deep, or not of any tree of mounts */
 	CHAIN_CROSSED, /* FETCH_TYPED alone: what comes after a mount has no type */
 };
 
@@ -139,24 +139,28 @@ static __always_inline u64 chain_tag_start(u32 generation, u32 class)
 	return ((u64)generation << 1 | class) + 1;
 }
 
-/* Four places for each: its own, and its neighbours. */
-static __always_inline bool chain_tag_known(u64 tag)
+/* Where the four places of a tag begin. */
+static __always_inline u64 *chain_tag_places(u64 tag)
 {
-	u64 place = tag >> 48;
-
-	return tag && (open_chain_tags[place] == tag || open_chain_tags[place ^ 1] == tag ||
-		       open_chain_tags[place ^ 2] == tag || open_chain_tags[place ^ 3] == tag);
+	return &open_chain_tags[(tag >> 50) * OPEN_CHAIN_PLACES];
 }
 
-/* Stores of whole words: no lock, no tearing. */
+static __always_inline bool chain_tag_known(u64 tag)
+{
+	const u64 *places = chain_tag_places(tag);
+
+	return tag && (places[0] == tag || places[1] == tag || places[2] == tag || places[3] == tag);
+}
+
+/* The oldest goes. Stores of whole words: no lock, no tearing; of two at once, one may be forgotten. */
 static __always_inline void chain_tag_remember(u64 tag)
 {
-	u64 place = tag >> 48;
+	u64 *places = chain_tag_places(tag);
 
-	open_chain_tags[place ^ 3] = open_chain_tags[place ^ 2];
-	open_chain_tags[place ^ 2] = open_chain_tags[place ^ 1];
-	open_chain_tags[place ^ 1] = open_chain_tags[place];
-	open_chain_tags[place] = tag;
+	places[3] = places[2];
+	places[2] = places[1];
+	places[1] = places[0];
+	places[0] = tag;
 }
 
 #endif

@@ -83,7 +83,8 @@ static __always_inline bool open_truncates(struct file *file, struct task_struct
 
 /* No access at all: O_PATH (what is then opened through it is an open of its own), or O_ACCMODE's fourth value,
  * which is for ioctl only. */
-static __always_inline u32 open_access_of(struct file *file, u32 mode, struct task_struct *task, u32 call, enum fetch how)
+static __always_inline u32 open_access_of(struct file *file, u32 mode, struct task_struct *task, u32 call,
+					  enum fetch how)
 {
 	u32 access = (mode & FMODE_READ ? OPEN_READ : 0) | (mode & FMODE_WRITE ? OPEN_WRITE : 0);
 
@@ -121,7 +122,7 @@ static __always_inline u32 scope_interest(u64 cgroup_id)
 
 /* Folded; a short name is padded with zeros, its head behind it and its tail before. */
 static __always_inline struct name_ends name_ends_folded(struct dentry *dentry, struct dentry_facts *facts,
-						     enum fetch how)
+							 enum fetch how)
 {
 	struct name_ends ends = {};
 	u32 padding = 64 - 8 * facts->length;

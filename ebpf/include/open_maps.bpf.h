@@ -12,6 +12,7 @@
 #include "maps.bpf.h"
 
 #define OPEN_CHAIN_TAGS 65536
+#define OPEN_CHAIN_PLACES 4 /* for each tag, in one cache line */
 #define OPEN_SEED_NAME_HEAD 0
 #define OPEN_SEED_NAME_TAIL 1
 #define OPEN_SEED_ENDING 2
@@ -36,8 +37,8 @@ __weak struct open_filter open_filters[2] __attribute__((aligned(64)));
 /* Its lowest bit names the half in force. Zero: no policy yet, nothing interests. */
 __weak u32 open_policy_generation OPEN_CONTROL = 0;
 
-/* "This chain of directories was walked, and no prefix can match a file in its last one." Four places
- * for each, in one cache line: more collisions than that cost walks. */
+/* "This chain of directories was walked, and no prefix can match a file in its last one." More collisions
+ * than a tag has places cost walks. */
 __weak u64 open_chain_tags[OPEN_CHAIN_TAGS] __attribute__((aligned(64)));
 
 struct open_path_key {

@@ -21,7 +21,7 @@ NOT_ON_OVERLAY = "tests/kernel/test_process_sensor.py::test_an_exec_has_program_
 """The guest's root is an overlay of two file systems; there stat(2) shows a device that no file system has. What else
 it tests, test_observation.py does."""
 
-VARIANTS = {"bookworm": "not cast", "trixie": "not typed", "sid": "not typed"}
+VARIANTS = {"bookworm": "not [cast", "trixie": "not [typed", "sid": "not [typed"}
 """Of the file sensor: the one that the loader takes there."""
 
 
