@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
 from monitor.cli.output import ExitCode, fail, format_option, print_json, print_table, quiet_end
 from monitor.cli.rules_explain import build_explanation, show_explanation
@@ -56,7 +57,7 @@ def check(*, sources: Sources, output: str) -> None:
 @quiet_end
 def list_rules(*, sources: Sources, output: str) -> None:
     """List rules: what they are about, how severe, and whether they are active here."""
-    book = sources.load_or_fail()
+    book = sources.load_or_fail(output)
     rows = sorted(_list_rows(book), key=lambda row: row["name"])
     if output == "json":
         print_json({"sources": list(map(str, sources.paths)), "rules": rows})
@@ -72,7 +73,7 @@ def list_rules(*, sources: Sources, output: str) -> None:
 @quiet_end
 def explain(rule: str, *, sources: Sources, output: str) -> None:
     """Explain one RULE (its name or id): what it watches, when it matches, what follows."""
-    book = sources.load_or_fail()
+    book = sources.load_or_fail(output)
     found = _find_rule(book, rule)
     if found is None:
         names = [known.name for known in (*book.all_rules, *BUILTIN_RULES)]
@@ -108,7 +109,7 @@ def test(
 
     Exit status: 0 all did what they should, 1 some did not, or there were none.
     """
-    rules = bind_rules(sources.load_or_fail(), date.today())
+    rules = bind_rules(_let_all_alert(sources.load_or_fail(output)), date.today())
     found = list(sample_folders) or _default_samples(sources.paths)
     if not found:
         looked = ", ".join(str(source / "samples") for source in sources.paths)
@@ -120,6 +121,19 @@ def test(
     else:
         _show_test(report, lacking)
     sys.exit(ExitCode.FINDINGS if report.failures or lacking or not report.passed else ExitCode.OK)
+
+
+def _let_all_alert(book: RuleBook) -> RuleBook:
+    """Samples ask whether a rule matches; whether it may alert by itself is its correlations' to say."""
+    return structs.replace(
+        book,
+        rules=tuple(structs.replace(ir, rule=_alerting(ir.rule)) for ir in book.rules),
+        correlations=tuple(structs.replace(ir, rule=_alerting(ir.rule)) for ir in book.correlations),
+    )
+
+
+def _alerting(rule: Rule) -> Rule:
+    return structs.replace(rule, generates_alert=True)
 
 
 def _default_samples(sources: Sequence[Path]) -> list[Path]:
@@ -140,16 +154,20 @@ def _show_check(rules: RuleSet) -> None:
     inactive = [rule for rule in rules.rules if rule.inactive_reason]
     for rule in inactive:
         click.echo(escape_text(f"{rule.location}: inactive: {rule.name}: {rule.inactive_reason}"))
-    events = ", ".join(sorted(rules.needed_events)) or "none"
+    if not rules.rules:
+        click.echo("there are no rules: they are files that end in .yml or .yaml")
+        return
+    events = ", ".join(sorted(rules.needed_events)) or "no events"
     click.echo(
-        f"{_count_rules(len(rules.rules))} right: {len(rules.enabled)} match single events, "
-        f"{len(rules.correlations)} correlate, {len(inactive)} are inactive; {len(rules.warnings)} warnings\n"
-        f"they need {events}, and {len(rules.open_patterns)} patterns in the kernel's open filter"
+        f"{_count(len(rules.rules), 'rule is', 'rules are')} right: {len(rules.enabled)} match single events, "
+        f"{len(rules.correlations)} correlate, {len(inactive)} inactive; "
+        f"{_count(len(rules.warnings), 'warning', 'warnings')}\n"
+        f"they need {events}, and {_count(len(rules.open_patterns), 'pattern', 'patterns')} in the kernel's open filter"
     )
 
 
-def _count_rules(count: int) -> str:
-    return "1 rule is" if count == 1 else f"{count} rules are"
+def _count(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def _build_check_document(rules: RuleSet) -> dict[str, object]:

@@ -29,12 +29,12 @@ class Sources(Struct):
     settings: Settings | None = None
     """The service's, when they say which rules are read; None when somebody named folders."""
 
-    def load_or_fail(self) -> RuleBook:
+    def load_or_fail(self, output: str) -> RuleBook:
         """The rules; mistakes are printed and end the command."""
         try:
             return load_book(self.paths)
         except RuleErrors as errors:
-            show_mistakes([errors], "pretty")
+            show_mistakes([errors], output)
             sys.exit(ExitCode.FINDINGS)
 
     def check(self) -> tuple[RuleBook | None, list[RuleErrors]]:

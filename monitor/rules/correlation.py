@@ -79,6 +79,7 @@ class _Reader:
         self._parts = _Parts()
         self._inactive: list[str] = []
         self._node: yaml.Node = draft.document.node
+        self._condition_node: yaml.Node = draft.document.node
 
     def read(self, node: yaml.Node) -> None:
         self._node = node
@@ -206,8 +207,9 @@ class _Reader:
             self._read_comparison(entry.value)
             return
         self._parts.expression = read_text(entry.value, self._file)
+        self._condition_node = entry.value
         if self._parts.kind not in {"temporal", "temporal_ordered"} and self._parts.kind:
-            self._file.error(entry.value, f"a {self._parts.kind} needs a comparison, e.g. {{gte: 5}}")
+            self._file.error(entry.value, f"{self._parts.kind} needs a comparison, e.g. {{gte: 5}}")
 
     def _read_comparison(self, node: yaml.Node) -> None:
         operators = 0
@@ -259,13 +261,13 @@ class _Reader:
             if temporal:
                 parts.operator, parts.count = "gte", float(len(parts.bases))
             elif parts.kind:
-                self._file.error(self._node, f"the correlation has no condition; a {parts.kind} needs one")
+                self._file.error(self._node, f"the correlation has no condition; {parts.kind} needs one")
         elif parts.kind == "value_count" and not parts.value_fields:
             self._file.error(entries["condition"].value, "value_count needs the field whose values it counts")
         elif parts.value_fields and parts.kind != "value_count" and parts.kind in KINDS:
-            self._file.error(entries["condition"].value, f"a {parts.kind} counts no field's values")
+            self._file.error(entries["condition"].value, f"{parts.kind} counts no field's values")
         if temporal and len(parts.bases) == 1 and not parts.expression:
-            self._file.error(entries["rules"].value, f"a {parts.kind} needs two rules or more")
+            self._file.error(entries["rules"].value, f"{parts.kind} needs two rules or more")
 
     def _group_of(self, reference: str) -> tuple[str, ...]:
         rule = self._known.find(reference)
@@ -286,7 +288,7 @@ class _Reader:
             find_alternatives(expression)
             return expression
         except Exception as error:  # the call into pySigma; older versions know no boolean conditions
-            self._file.error(self._node, f"condition: {str(error)[:200]}")
+            self._file.error(self._condition_node, f"condition: {_describe(error)}")
             return _FAILED
 
     def _lower_expression(self, parsed: Any) -> AnyNode:
@@ -307,6 +309,20 @@ class _Reader:
 
 
 _FAILED: Any = object()
+
+
+_PYSIGMA_WORDS = {
+    "Rules referenced in extended condition but not defined in rules list": "not among the rules",
+    "Rules defined but not referenced in extended condition": "these of the rules are not in it",
+}
+
+
+def _describe(error: Exception) -> str:
+    """pySigma's words about a boolean condition, in ours."""
+    text = str(error)[:200]
+    for theirs, ours in _PYSIGMA_WORDS.items():
+        text = text.replace(theirs, ours)
+    return text
 
 
 def _find(name: str) -> Field | None:

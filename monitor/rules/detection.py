@@ -21,6 +21,8 @@ from monitor.rules.yaml_nodes import YamlFile
 CONDITION_CHARACTERS_MAX = 4_096
 PARENTHESES_MAX = 32
 _WORD = re.compile(r"[A-Za-z0-9_*-]+")
+_MANY_NOTS = re.compile(r"(?:\bnot\s+){9}")
+_RESERVED = frozenset({"and", "or", "not", "of", "them", "all", "any", "1"})
 
 
 def read_detection(node: yaml.Node, context: ReadingContext) -> AnyNode:
@@ -35,6 +37,10 @@ def read_detection(node: yaml.Node, context: ReadingContext) -> AnyNode:
     for entry in entries:
         if entry.key == "condition":
             condition = entry.value
+        elif entry.key in _RESERVED:
+            file.error(
+                entry.key_node, f"a selection cannot be called {entry.key!r}, which means something in conditions"
+            )
         elif entry.key == "timeframe":
             file.error(entry.key_node, "timeframe belongs to Sigma's old aggregations; write a correlation rule")
         else:
@@ -60,8 +66,8 @@ def _read_condition(node: yaml.Node, selections: dict[str, AnyNode], used: set[s
         file.error(node, "a condition must be text")
         return FALSE
     text = node.value
-    if len(text) > CONDITION_CHARACTERS_MAX or text.count("(") > PARENTHESES_MAX:
-        limits = f"{CONDITION_CHARACTERS_MAX:,} characters and {PARENTHESES_MAX} parentheses"
+    if len(text) > CONDITION_CHARACTERS_MAX or text.count("(") > PARENTHESES_MAX or _MANY_NOTS.search(text):
+        limits = f"{CONDITION_CHARACTERS_MAX:,} characters, {PARENTHESES_MAX} parentheses and eight not in a row"
         file.error(node, f"the condition is too long: {limits} are the bounds")
         return FALSE
     try:
@@ -81,7 +87,15 @@ def _syntax_reason(text: str, error: Exception) -> str:
     if offset is None:
         return str(error)[:200]
     rest = text[offset:].strip()
-    return f"cannot go on at {rest[:20]!r}" if rest else "ends too early"
+    if not rest:
+        return "ends too early"
+    word = rest.split()[0]
+    hint = ""
+    if word.lower() in _RESERVED and word != word.lower():
+        hint = f"; write {word.lower()} in small letters"
+    elif word == "of":
+        hint = "; it knows 1 of, any of and all of"
+    return f"cannot go on at {rest[:20]!r}{hint}"
 
 
 def _find_word(text: str, word: str) -> int:

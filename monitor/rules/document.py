@@ -20,9 +20,9 @@ from monitor.rules.ir import FALSE, AnyNode, RuleIR
 from monitor.rules.open_filter import PREFIX_BYTES_MAX, build_open_patterns, long_prefixes
 from monitor.rules.selection import ReadingContext
 from monitor.rules.stockade_block import Block, read_block
-from monitor.rules.suggest import suggest
+from monitor.rules.suggest import find_misspelt, suggest
 from monitor.rules.trees import all_of, any_of
-from monitor.rules.unavailable import category_reason
+from monitor.rules.unavailable import SIGMA_CATEGORIES, category_reason
 from monitor.rules.yaml_nodes import Entry, YamlFile
 
 _ELSEWHERE = ("logsource", "detection", "correlation", "stockade")
@@ -39,6 +39,8 @@ class Document(Struct, frozen=True):
     sections: dict[str, Entry]
     places: dict[str, Location]
     """Where ``id`` and ``name`` stand, for mistakes that are seen across files."""
+    is_other_kind: bool = False
+    """It is one of Sigma's documents that are no rules, which is a mistake already."""
 
 
 class CorrelationDraft(Struct, frozen=True):
@@ -73,6 +75,7 @@ def read_document(node: yaml.Node, file: YamlFile, number: int) -> RuleDraft | C
         head=head,
         sections={entry.key: entry for entry in entries if entry.key in _ELSEWHERE},
         places={entry.key: file.place(entry.value) for entry in entries if entry.key in {"id", "name"}},
+        is_other_kind=any(entry.key in {"action", "filter"} for entry in entries),
     )
     _check_required(document)
     return _read_correlation(document) if "correlation" in document.sections else _read_rule(document)
@@ -86,7 +89,7 @@ def _default_name(file_name: str, number: int) -> str:
 def _check_required(document: Document) -> None:
     node, file, sections = document.node, document.file, document.sections
     for key in ("title", "id"):
-        if key not in document.head:
+        if key not in document.head and not document.is_other_kind:
             file.error(node, f"the rule has no {key}")
     if "correlation" in sections:
         for key in ("detection", "logsource"):
@@ -94,9 +97,9 @@ def _check_required(document: Document) -> None:
                 file.error(sections[key].key_node, f"a correlation has no {key} of its own; put it in another document")
         return
     for key in ("logsource", "detection"):
-        if key not in sections:
+        if key not in sections and not document.is_other_kind:
             file.error(node, f"the rule has no {key}")
-    if "level" not in document.head:
+    if "level" not in document.head and not document.is_other_kind:
         file.warn(node, "the rule has no level: medium is taken")
 
 
@@ -168,13 +171,19 @@ def _read_logsource(sections: dict[str, Entry], file: YamlFile) -> tuple[Categor
     if "logsource" not in sections:
         return None, "no logsource"
     found: dict[str, str] = {}
+    nodes: dict[str, yaml.Node] = {}
     node = sections["logsource"].value
     for entry in file.entries(node, "logsource"):
         if entry.key in _LOGSOURCE_KEYS:
             found[entry.key] = read_text(entry.value, file)
+            nodes[entry.key] = entry.value
         else:
             file.error(entry.key_node, f"unknown key {entry.key!r} in logsource{suggest(entry.key, _LOGSOURCE_KEYS)}")
     product, service, name = found.get("product", "linux"), found.get("service"), found.get("category")
+    if meant := find_misspelt(product, ["linux"]):
+        file.error(nodes["product"], f"unknown product {product!r}; did you mean {meant!r}?")
+    if name is not None and name not in SIGMA_CATEGORIES and (meant := find_misspelt(name, CATEGORIES)):
+        file.error(nodes["category"], f"unknown category {name!r}; did you mean {meant!r}?")
     if product != "linux":
         return None, f"it is for product {product}"
     if service is not None:

@@ -30,7 +30,8 @@ class RuleErrors(Exception):
         """The mistakes in the order of files, lines and columns; at most 1,000."""
         self.more = len(ordered) - len(self.errors)
         """Further mistakes, not listed."""
-        super().__init__(f"{len(ordered)} mistakes in the rules, the first: {ordered[0]}" if ordered else "no rules")
+        count = "1 mistake" if len(ordered) == 1 else f"{len(ordered)} mistakes"
+        super().__init__(f"{count} in the rules, the first: {ordered[0]}" if ordered else "no rules")
 
 
 class Problems:

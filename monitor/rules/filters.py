@@ -249,6 +249,8 @@ def _text(field: Field, value: Value, kind: str, *, cased: bool) -> AnyNode:
     if value.text == "null" and not value.is_quoted and not kind:
         return Not(Exists(field.name))
     parts = parse_text(value.text)
+    if kind and not parts:
+        raise ItemError("an empty text is part of every value; to ask whether there is one write |exists: true")
     if kind:
         before, after = _ENDS[kind]
         parts = surround(parts, before=before, after=after)

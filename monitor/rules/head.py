@@ -22,7 +22,8 @@ DEFAULT_SCORES = {
 }
 """Weight of one detection of a rule that sets no score."""
 
-TEXT_CHARACTERS_MAX = 10_000
+TEXT_CHARACTERS_MAX = 65_535
+"""As Sigma's specification has it for descriptions."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TAG = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9._-]+")
 _DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}")
@@ -38,7 +39,7 @@ def read_text(node: yaml.Node, file: YamlFile) -> str:
         file.error(node, str(error))
         return ""
     if not isinstance(value, str) or not value.strip():
-        file.error(node, f"must be text{'; quote it' if isinstance(value, int | float) else ''}")
+        file.error(node, "must be text; quote it" if isinstance(value, int | float) else "must be text, and not empty")
         return ""
     if len(value) > TEXT_CHARACTERS_MAX:
         file.error(node, f"longer than {TEXT_CHARACTERS_MAX:,} characters")

@@ -124,6 +124,13 @@ def _digits_node(field: Field, parts: Parts) -> AnyNode:
             raise ItemError(f"{field.name} is a number: text and wildcards cannot match it")
 
 
+def whole_number(number: int | float) -> int:
+    """The number itself; raises :class:`ItemError` when no field can equal it."""
+    if number != int(bounded_number(number)):
+        raise ItemError("fields are whole numbers: this would match nothing")
+    return int(number)
+
+
 def bounded_number(number: int | float) -> int | float:
     """The number itself; raises :class:`ItemError` when it does not fit 64 bits."""
     if not abs(number) <= _NUMBER_MAX:

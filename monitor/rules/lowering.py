@@ -56,6 +56,7 @@ from monitor.rules.items import (
     join_parts,
     require_kind,
     surround,
+    whole_number,
 )
 from monitor.rules.regex_bank import RegexError, compile_regex
 from monitor.rules.suggest import suggest
@@ -79,6 +80,8 @@ _MODIFIER_TYPES: dict[str, tuple[str, Any]] = {
     **dict.fromkeys(("lt", "lte", "gt", "gte"), _NUMBER),
     "exists": ("true or false", bool),
 }  # fmt: skip
+_MODIFIER_HINTS = {"utf16le": "; write wide, which is the same"}
+_PARTS = frozenset({"contains", "startswith", "endswith"})
 _TIME_MODIFIERS = frozenset({"minute", "hour", "day", "week", "month", "year"})
 
 
@@ -103,8 +106,11 @@ def lower_item(key: str, values: list[Plain], keyword_fields: tuple[str, ...]) -
 def check_modifiers(modifiers: list[str]) -> None:
     """Raises :class:`ItemError` for a modifier that pySigma does not know."""
     for modifier in modifiers:
+        if not modifier:
+            raise ItemError("a modifier is missing after |")
         if modifier not in modifier_mapping:
-            raise ItemError(f"unknown modifier {modifier!r}{suggest(modifier, modifier_mapping)}")
+            hint = _MODIFIER_HINTS.get(modifier) or suggest(modifier, modifier_mapping)
+            raise ItemError(f"unknown modifier {modifier!r}{hint}")
 
 
 def _check_types(modifiers: list[str], values: list[Plain]) -> None:
@@ -113,8 +119,10 @@ def _check_types(modifiers: list[str], values: list[Plain]) -> None:
         wanted, types = _MODIFIER_TYPES.get(modifier, ("", object))
         for value in values:
             if not isinstance(value, types) or (wanted == "a number" and isinstance(value, bool)):
-                hint = "; quote the value" if wanted == "text" else ""
+                hint = "; quote the value" if wanted == "text" else ", without quotes" if isinstance(value, str) else ""
                 raise ItemError(f"{modifier} takes {wanted}{hint}")
+            if value == "" and (modifier == "re" or modifier in _PARTS):
+                raise ItemError("an empty text is part of every value; to ask whether there is one write |exists: true")
             if modifier == "re":
                 _check_regex(str(value))
 
@@ -137,9 +145,14 @@ def _build_item(key: str, values: list[Plain]) -> SigmaDetectionItem:
 
 def _describe(error: sigma.exceptions.SigmaError) -> str:
     """pySigma's words, without the names of its classes."""
-    match = re.match(r"Modifier (\w+) incompatible", str(error))
+    text = str(error)
+    if "only applicable to unmodified values" in text:
+        return "re, cidr and exists come first, right after the field"
+    if "must not contain wildcards" in text:
+        return "fieldref comes first, right after the field, and takes a name without wildcards"
+    match = re.match(r"Modifier (\w+) incompatible", text)
     if match is None:
-        return str(error)
+        return text
     return f"{reverse_modifier_mapping.get(match[1], match[1])} cannot follow the modifiers before it"
 
 
@@ -197,7 +210,7 @@ def _parts(value: SigmaString) -> Parts:
 
 def _lower_number(field: Field, value: SigmaNumber) -> AnyNode:
     if field.kind is FieldKind.NUMBER:
-        return Number(field.name, "eq", bounded_number(value.number))
+        return Number(field.name, "eq", whole_number(value.number))
     require_kind(field, "a number", FieldKind.TEXT, FieldKind.TEXTS)
     return Text(field.name, "exact", (str(value.number),))
 

@@ -1,5 +1,6 @@
 """Turn checked YAML nodes into the dictionaries that pySigma reads."""
 
+import datetime
 from typing import Any
 
 import yaml
@@ -13,4 +14,5 @@ def build_plain(node: yaml.Node) -> Any:
         return {key.value: build_plain(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
         return [build_plain(part) for part in node.value]
-    return _CONSTRUCTOR.construct_object(node)
+    value = _CONSTRUCTOR.construct_object(node)
+    return node.value if isinstance(value, datetime.date) else value  # dates stay what was written

@@ -84,7 +84,8 @@ def _check_unique(drafts: list[_Draft], problems: Problems) -> None:
             value: str = getattr(draft.rule, key)
             place = draft.document.places.get(key, draft.rule.location)
             if value in seen and value:
-                problems.error(place, f"{key} {value} is already that of the rule at {seen[value]}")
+                hint = "" if key in draft.document.places else " (the file's, since the rule has no name of its own)"
+                problems.error(place, f"{key} {value}{hint} is already that of the rule at {seen[value]}")
             else:
                 seen[value] = place
 

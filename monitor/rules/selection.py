@@ -11,6 +11,8 @@ import yaml
 from msgspec import Struct
 
 from monitor.rules.categories import Category
+from monitor.rules.field import FieldKind
+from monitor.rules.fields import find_field
 from monitor.rules.ir import FALSE, AnyNode
 from monitor.rules.items import ItemError, UnavailableError, get_field
 from monitor.rules.trees import all_of, any_of
@@ -41,17 +43,21 @@ def read_selection(node: yaml.Node, context: ReadingContext, what: str) -> AnyNo
         if not node.value:
             context.file.error(node, f"{what} is an empty list: it would match nothing")
         return any_of([read_selection(part, context, what) for part in node.value])
+    if node.tag == "tag:yaml.org,2002:null":
+        context.file.error(node, f"{what} is empty")
+        return FALSE
     return _read_item("", node, node, context)
 
 
 def _read_item(key: str, key_node: yaml.Node, value_node: yaml.Node, context: ReadingContext) -> AnyNode:
     if not _is_key(key, key_node, context):
         return FALSE
-    nodes = context.file.items(value_node)
+    file = context.file
+    nodes = file.items(value_node)
     if not nodes:
-        context.file.error(value_node, f"{key or 'keyword'} has an empty list: it would match nothing")
+        file.error(value_node, f"{key or 'keyword'} has an empty list: it would match nothing")
         return FALSE
-    values = [_read_value(node, context.file) for node in nodes]
+    values = [_read_value(key, node, file) for node in nodes]
     if context.is_foreign or any(value is _BAD for value in values):
         return FALSE
     try:
@@ -59,8 +65,8 @@ def _read_item(key: str, key_node: yaml.Node, value_node: yaml.Node, context: Re
     except UnavailableError as missing:
         context.missing_here.append(str(missing))
     except ItemError as error:
-        node, reason = _find_culprit(key, nodes, values, context) or (value_node, str(error))
-        context.file.error(node, reason)
+        for node, reason in _find_culprits(key, nodes, values, context) or [(value_node, str(error))]:
+            file.error(node, reason)
     return FALSE
 
 
@@ -88,26 +94,46 @@ def _check_has_field(category: Category | None, name: str) -> None:
 _BAD: Any = object()
 
 
-def _read_value(node: yaml.Node, file: YamlFile) -> Plain:
+def _read_value(key: str, node: yaml.Node, file: YamlFile) -> Plain:
+    name, *modifiers = key.split("|")
     try:
-        return file.scalar(node)
+        if isinstance(node, yaml.MappingNode):
+            raise ValueError(
+                f"must be a value or a list of values; a modifier is part of the key: {name}|endswith: ..."
+            )
+        value = file.scalar(node)
+        if _is_about_text(name, modifiers):
+            _check_as_written(value, str(node.value))
+        return value
     except ValueError as error:
         file.error(node, str(error))
         return _BAD  # type: ignore[no-any-return]  # a mark that no caller hands on
 
 
-def _find_culprit(
+def _is_about_text(name: str, modifiers: list[str]) -> bool:
+    field = find_field(name) if name else None
+    return not modifiers and (field is None or field.kind in {FieldKind.TEXT, FieldKind.TEXTS})
+
+
+def _check_as_written(value: Plain, written: str) -> None:
+    """``0640`` is 416 in YAML, ``1.50`` is 1.5: a text that was written so would never match."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) != written:
+        raise ValueError(f"{written[:40]} is the number {value} in YAML; quote it")
+
+
+def _find_culprits(
     key: str, nodes: list[yaml.Node], values: list[Plain], context: ReadingContext
-) -> tuple[yaml.Node, str] | None:
-    """Which single value of a list is wrong."""
+) -> list[tuple[yaml.Node, str]]:
+    """Which values of a list are wrong by themselves, and why."""
+    found: list[tuple[yaml.Node, str]] = []
     for node, value in zip(nodes, values, strict=True):
         try:
             _lower_item(key, [value], context.keyword_fields)
         except ItemError as error:
-            return node, str(error)
+            found.append((node, str(error)))
         except UnavailableError:
             continue
-    return None
+    return found
 
 
 def _lower_item(key: str, values: list[Plain], keyword_fields: tuple[str, ...]) -> AnyNode:

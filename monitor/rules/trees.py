@@ -20,13 +20,17 @@ def any_of(nodes: Iterable[AnyNode]) -> AnyNode:
     for node in nodes:
         flat += node.nodes if isinstance(node, Or) else (node,)
     merged: dict[object, AnyNode] = {}
+    values: dict[object, dict[str, None]] = {}
     for node in flat:
-        if not isinstance(node, Text):
-            merged.setdefault(node, node)
-            continue
-        key = (node.field, node.match, node.cased)
-        before = merged.get(key)
-        values = before.values if isinstance(before, Text) else ()
-        merged[key] = Text(node.field, node.match, tuple(dict.fromkeys((*values, *node.values))), node.cased)
+        if isinstance(node, Text):
+            key = (node.field, node.match, node.cased)
+            values.setdefault(key, {}).update(dict.fromkeys(node.values))
+            merged[key] = node
+        else:
+            merged[node] = node
+    for place, several in values.items():
+        node = merged[place]
+        assert isinstance(node, Text)
+        merged[place] = Text(node.field, node.match, tuple(several), node.cased)
     unique = tuple(merged.values())
     return unique[0] if len(unique) == 1 else Or(unique)

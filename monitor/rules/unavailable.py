@@ -91,6 +91,18 @@ _CATEGORIES: dict[str, str] = {
 }
 
 
+SIGMA_CATEGORIES = frozenset(
+    {
+        *_CATEGORIES, "application", "bpf_load", "clipboard_capture", "create_remote_thread", "create_stream_hash",
+        "database", "file_block_executable", "file_delete_detected", "file_executable_detected", "image_load",
+        "pipe_created", "ps_classic_provider_start", "ps_classic_start", "ps_module", "ps_script", "raw_access_thread",
+        "registry_add", "registry_delete", "registry_event", "registry_rename", "registry_set", "sysmon_error",
+        "sysmon_status", "system", "wmi_event",
+    }
+)  # fmt: skip
+"""Categories of Sigma's taxonomy that nothing here delivers: none of them is a slip of the pen."""
+
+
 def unavailable_reason(name: str) -> str:
     """Why no event here has this field; empty when the name is not one of those that are known to be missing."""
     reason = _NAMES.get(name)

@@ -45,7 +45,7 @@ class YamlFile:
         if text is None or not self._is_bounded(text):
             return
         try:
-            yield from [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
+            yield from [node for node in yaml.compose_all(text, Loader=_Loader) if not _is_empty(node)]
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             self._yaml_error(error, text)
 
@@ -72,8 +72,10 @@ class YamlFile:
             return []
         found: dict[str, Entry] = {}
         for key_node, value in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+            if not isinstance(key_node, yaml.ScalarNode):
                 self.error(key_node, f"{what}: a key must be plain text")
+            elif key_node.tag == "tag:yaml.org,2002:merge":
+                self.error(key_node, f"{what}: keys are not merged (<<); write them out")
             elif key_node.value in found:
                 self.error(key_node, f"key {key_node.value!r} is there twice")
             else:
@@ -121,10 +123,11 @@ class YamlFile:
                 elif isinstance(event, yaml.CollectionEndEvent):
                     depth -= 1
                 sizes.count(event)
-                if depth > DEPTH_MAX or sizes.total > NODES_MAX:
+                if sizes.is_circular or depth > DEPTH_MAX or sizes.total > NODES_MAX:
                     what = f"nested deeper than {DEPTH_MAX}" if depth > DEPTH_MAX else f"more than {NODES_MAX:,} nodes"
+                    reason = "an alias within its own anchor" if sizes.is_circular else f"too large: {what}"
                     line = event.start_mark.line + 1 if event.start_mark is not None else 1
-                    self.problems.error(Location(self.name, line, 1), f"too large: {what}")
+                    self.problems.error(Location(self.name, line, 1), reason)
                     return False
         except (yaml.YAMLError, ValueError) as error:
             self._yaml_error(error, text)
@@ -132,12 +135,16 @@ class YamlFile:
         return True
 
     def _yaml_error(self, error: Exception, text: str) -> None:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        began = getattr(error, "context_mark", None)
+        mark = getattr(error, "problem_mark", None) or began
         before = text[: getattr(error, "position", 0)]  # of a character that YAML does not allow
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         if mark is not None:
             line, column = mark.line + 1, mark.column + 1
-        self.problems.error(Location(self.name, line, column), f"not YAML: {_first_line(error)}")
+        reason = f"not YAML: {_first_line(error)}"
+        if began is not None and began.line + 1 < line:
+            reason += f" ({getattr(error, 'context', None) or 'in what'} that begins in line {began.line + 1})"
+        self.problems.error(Location(self.name, line, column), reason)
 
 
 class _Sizes:
@@ -145,13 +152,16 @@ class _Sizes:
 
     def __init__(self) -> None:
         self.total = 0
+        self.is_circular = False
         self._open: list[tuple[str | None, int]] = []
         self._anchors: dict[str, int] = {}
 
     def count(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent):
-            # An alias of a collection that is still open is a cycle: never within bounds.
-            self.total += self._anchors.get(event.anchor or "", NODES_MAX)
+            self.is_circular = any(anchor == event.anchor for anchor, _ in self._open)
+            self.total += self._anchors.get(
+                event.anchor or "", 1
+            )  # one that nobody defined is the composer's to refuse
         elif isinstance(event, yaml.ScalarEvent):
             self.total += 1
             if event.anchor:
@@ -166,6 +176,11 @@ class _Sizes:
                 self._anchors[anchor] = self.total - before
         elif isinstance(event, yaml.DocumentStartEvent):
             self._anchors.clear()
+
+
+def _is_empty(node: yaml.Node | None) -> bool:
+    """Whether a document has nothing in it, as after a last ``---``."""
+    return node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null")
 
 
 def _first_line(error: Exception) -> str:

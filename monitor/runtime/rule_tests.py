@@ -83,6 +83,12 @@ def run_samples(rules: RuleSet, folders: Sequence[Path]) -> SamplesReport:
         for path in sorted(folder.iterdir())
         if path.is_dir() and path.name not in by_name
     ]
+    strays += [
+        RuleError(Location(str(path), 1, 1), f"samples are in {' and '.join(f'{kind}.jsonl' for kind in KINDS)}")
+        for folder in folders
+        for path in sorted(folder.glob("*/*.jsonl"))
+        if path.stem not in KINDS
+    ]
     reports = tuple(
         _test_rule(rule, compiled.get(rule.id), rules, _read_rule_samples(rule, folders)) for rule in rules.rules
     )

@@ -24,7 +24,7 @@ def stockade(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["--help", "rules list", "rules check", "doctor"])
+@pytest.mark.parametrize("command", ["--help", "rules list rules", "rules check rules", "doctor"])
 def test_a_full_disk_is_one_line(command: str) -> None:
     done = stockade(f'exec "$@" {command} >/dev/full')
 
@@ -34,7 +34,7 @@ def test_a_full_disk_is_one_line(command: str) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["--version", "rules list"])
+@pytest.mark.parametrize("command", ["--version", "rules list rules"])
 def test_closed_streams_break_nothing(command: str, closed: str) -> None:
     done = stockade(f'exec "$@" {command} {closed}')
 
@@ -44,7 +44,7 @@ def test_closed_streams_break_nothing(command: str, closed: str) -> None:
 def test_an_internal_error_is_one_line_and_exit_code_4(tmp_path: Path) -> None:
     broken = "import monitor.cli.output as output\noutput.format_table = None\n"
     (tmp_path / "sitecustomize.py").write_text(broken)
-    done = stockade('exec "$@" rules list', PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
+    done = stockade('exec "$@" rules list rules', PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
 
     assert done.returncode == 4
     assert done.stderr.startswith("stockade: internal error: TypeError: ")

@@ -41,7 +41,7 @@ def test_check_counts_and_names_the_inactive(folder: Path) -> None:
 
     assert result.exit_code == 0
     assert f"{folder}/inactive.yml:1:1: inactive: inactive: field DestinationIp: no network sensor yet" in result.output
-    assert "3 rules are right: 1 match single events, 1 correlate, 1 are inactive; 0 warnings" in result.output
+    assert "3 rules are right: 1 match single events, 1 correlate, 1 inactive; 0 warnings" in result.output
 
 
 def test_check_lists_every_mistake(folder: Path) -> None:
@@ -63,6 +63,23 @@ def test_check_as_json(folder: Path) -> None:
     assert (good["ok"], good["rules"], good["active"], good["open_patterns"]) == (True, 3, 2, 1)
     assert bad["ok"] is False
     assert bad["errors"][0]["line"] == 1
+
+
+def test_check_of_a_folder_without_rules(tmp_path: Path) -> None:
+    (tmp_path / "rule.yaml.txt").write_text(GOOD)
+
+    result = call("check", tmp_path)
+
+    assert (result.exit_code, result.output) == (0, "there are no rules: they are files that end in .yml or .yaml\n")
+
+
+def test_mistakes_of_every_command_are_json_where_that_is_asked(folder: Path) -> None:
+    (folder / "bad.yml").write_text("- x\n")
+
+    for command in (["list"], ["explain", "good"], ["test"]):
+        result = call(*command, folder, "-o", "json")
+        assert result.exit_code == 1
+        assert json.loads(result.stdout)["errors"][0]["file"] == f"{folder}/bad.yml"
 
 
 def test_list_is_a_table(folder: Path) -> None:
@@ -111,6 +128,35 @@ def test_test_runs_the_samples_beside_the_rules(folder: Path) -> None:
     assert "1 samples passed, 0 failed; 1 of 3 rules tested" in passed.output
     assert "good has no samples to ignore" in required.output
     assert "ignore.jsonl:1:1: good: must not match" in failed.output
+
+
+def test_a_counted_correlation_is_tested_although_it_is_silent(folder: Path) -> None:
+    outer = CORRELATION.replace("Many", "Outer").replace(IDS[2], IDS[3]).replace("[good]", "[many]")
+    (folder / "outer.yml").write_text(outer.replace("value_count", "event_count").replace(", field: Image", ""))
+    samples = folder / "samples" / "many"
+    samples.mkdir(parents=True)
+    events = [
+        {"event": "file_open", "file.path": "/etc/shadow", "container.id": "ab", "Image": f"/{number}"}
+        for number in range(3)
+    ]
+    (samples / "match.jsonl").write_text(json.dumps({"sequence": events}))
+    (samples / "ignore.jsonl").write_text(json.dumps({"sequence": events[:2]}))
+
+    assert "many" in call("explain", "many", folder).output
+    assert "2 samples passed, 0 failed" in call("test", folder).output
+
+
+def test_a_sample_file_with_another_name_is_not_left_out_silently(folder: Path) -> None:
+    samples = folder / "samples" / "good"
+    samples.mkdir(parents=True)
+    (samples / "matches.jsonl").write_text("{}")
+    (samples / "README.md").write_text("about these samples")
+
+    result = call("test", folder)
+
+    assert result.exit_code == 1
+    assert f"{samples}/matches.jsonl:1:1: samples are in match.jsonl and ignore.jsonl" in result.output
+    assert "README" not in result.output
 
 
 def test_test_without_samples_says_where_it_looked(folder: Path) -> None:

@@ -176,7 +176,7 @@ def test_keywords_and_lists_of_maps(tmp_path: Path, selection: str, args: list[s
 
 
 def test_absent_fields_match_no_value_and_fulfil_a_negation(tmp_path: Path) -> None:
-    positive = rule_text("sel: {container.name|contains: ''}\ncondition: sel", number=1)
+    positive = rule_text("sel: {container.name: '*'}\ncondition: sel", number=1)
     negative = rule_text("sel: {container.name: web}\ncondition: not sel", number=2)
 
     rules = load_text(tmp_path, positive, negative)

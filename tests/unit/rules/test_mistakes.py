@@ -1,12 +1,10 @@
 """Every mistake of every file is reported at once, at its place."""
 
-import os
-from pathlib import Path
-
 import pytest
 
-from monitor.rules.errors import RuleErrors
-from monitor.rules.loader import load_rules
+from monitor.rules.errors import Problems, RuleErrors
+from monitor.rules.reading import read_rules
+from monitor.rules.source_files import RuleFile
 from tests.support.rule_texts import IDS, mistakes, rule_text
 
 GOOD = rule_text("sel: {Image|endswith: /sh}\ncondition: sel")
@@ -48,11 +46,26 @@ def test_a_good_rule_has_none() -> None:
         ("Image: true", "6:16: process.executable is text, and this is a boolean in YAML; quote it"),
         ("CommandLine|expand: '%tools%'", "6:29: placeholder %tools% has no values here; write them out"),
         ("Image: []", "6:16: Image has an empty list: it would match nothing"),
-        ("Image: [{a: b}]", "6:17: must be a single value"),
+        ("Image: [{a: b}]", "6:17: must be a value or a list of values"),
+        ("Image: [[a]]", "6:17: must be a single value"),
         ("TargetFilename: /x", "6:9: TargetFilename is no field of process_creation events"),
         ("Image|exists: 5", "6:23: exists takes true or false"),
         ("ParentImage|fieldref: Nothing", "6:31: unknown field 'Nothing'"),
         ("process.args_count: 99999999999999999999", "6:29: "),
+        ("process.args_count: 1.5", "6:29: fields are whole numbers: this would match nothing"),
+        ("process.args_count|gt: '1'", "6:32: gt takes a number, without quotes"),
+        ("CommandLine: 0640", "6:22: 0640 is the number 416 in YAML; quote it"),
+        ("CommandLine: 1.50", "6:22: 1.50 is the number 1.5 in YAML; quote it"),
+        ("CommandLine: 12:30:45", "6:22: 12:30:45 is the number 45045 in YAML; quote it"),
+        ("process.args: [a, 0x10]", "6:27: 0x10 is the number 16 in YAML; quote it"),
+        ("CommandLine|contains: ''", "6:31: an empty text is part of every value"),
+        ("CommandLine|re: ''", "6:25: an empty text is part of every value"),
+        ("CommandLine|cased|re: x", "6:31: re, cidr and exists come first, right after the field"),
+        ("CommandLine|contains|fieldref: Image", "6:40: fieldref comes first, right after the field"),
+        ("CommandLine|utf16le: x", "6:21: unknown modifier 'utf16le'; write wide, which is the same"),
+        ("'CommandLine|': x", "6:22: a modifier is missing after |"),
+        ("Image: {endswith: /x}", "6:16: must be a value or a list of values; a modifier is part of the key"),
+        ("<<: {Image: /x}", "6:9: selection 'sel': keys are not merged (<<); write them out"),
     ],
 )
 def test_items(item: str, mistake: str) -> None:
@@ -60,6 +73,35 @@ def test_items(item: str, mistake: str) -> None:
 
     assert len(found) == 1
     assert found[0].startswith(mistake)
+
+
+def test_every_wrong_value_of_a_list_is_reported() -> None:
+    found = mistakes(rule_text("sel: {CommandLine|re: ['(a', b, '[c']}\ncondition: sel"))
+
+    assert [text.split(" ")[0] for text in found] == ["6:26:", "6:35:"]
+
+
+@pytest.mark.parametrize(
+    "item", ["CommandLine: 5", "CommandLine: 2024-01-01", "process.args_count: 0x10", "User: 007a"]
+)
+def test_numbers_and_dates_that_are_texts_as_they_were_written(item: str) -> None:
+    assert mistakes(rule_text(f"sel: {{{item}}}\ncondition: sel")) == []
+
+
+def test_an_empty_selection() -> None:
+    assert mistakes(rule_text("sel:\ncondition: sel")) == ["6:7: selection 'sel' is empty"]
+
+
+def test_words_of_conditions_are_no_names() -> None:
+    found = mistakes(rule_text("not: {Image: /x}\nsel: {Image: /x}\ncondition: sel"))
+
+    assert found == ["6:3: a selection cannot be called 'not', which means something in conditions"]
+
+
+def test_many_values_take_a_moment_only() -> None:
+    values = ", ".join(f"/{number}" for number in range(20_000))
+
+    assert mistakes(rule_text(f"sel: {{Image: [{values}]}}\ncondition: sel")) == []
 
 
 @pytest.mark.parametrize(
@@ -73,6 +115,9 @@ def test_items(item: str, mistake: str) -> None:
         ("(sel", "7:"),
         ("sel sel", "7:18: condition: cannot go on at 'sel'"),
         ("sel | count() > 5", "7:"),
+        ("sel AND sel", "7:18: condition: cannot go on at 'AND sel'; write and in small letters"),
+        ("2 of sel", "7:16: condition: cannot go on at 'of sel'; it knows 1 of, any of and all of"),
+        (f"{'not ' * 900} sel", "7:14: the condition is too long"),
         ("5", "7:14: a condition must be text"),
         ("[]", "7:14: condition is an empty list"),
         ("''", "7:14: a condition must be text"),
@@ -102,6 +147,9 @@ def test_conditions(condition: str, mistake: str) -> None:
         ("level: high", "level: high\naction: global", "4:1: unknown key 'action'; Sigma's old way"),
         ("level: high", "level: high\nname: 'a b'", "4:7: a name is up to 128 letters"),
         ("level: high", "level: high\nrelated: [{id: x, type: y}]", "4:16: 'x' is not a UUID"),
+        ("product: linux", "product: Linux", "4:22: unknown product 'Linux'; did you mean 'linux'?"),
+        ("process_creation", "Process_Creation", "4:39: unknown category 'Process_Creation'; did you mean"),
+        ("process_creation", "proces_creation", "4:39: unknown category 'proces_creation'; did you mean"),
         ("category", "categroy", "4:29: unknown key 'categroy' in logsource; did you mean 'category'?"),
         ("condition: sel", "timeframe: 5m", "7:3: timeframe belongs to Sigma's old aggregations"),
     ],
@@ -165,12 +213,12 @@ def test_exceptions_that_empty_a_rule_together() -> None:
         ("{gte: 5}", "{gte: many}", "9:20: must be a number, 0 or more"),
         ("{gte: 5}", "{gtt: 5}", "9:15: unknown key 'gtt' in condition; did you mean 'gt' or 'gte'?"),
         ("{gte: 5}", "{gte: 5, lt: 9}", "9:14: the condition needs exactly one of"),
-        ("{gte: 5}", "{gte: 5, field: Image}", "9:14: a event_count counts no field's values"),
-        ("{gte: 5}", "base", "9:14: a event_count needs a comparison, e.g. {gte: 5}"),
+        ("{gte: 5}", "{gte: 5, field: Image}", "9:14: event_count counts no field's values"),
+        ("{gte: 5}", "base", "9:14: event_count needs a comparison, e.g. {gte: 5}"),
         ("event_count", "value_count", "9:14: value_count needs the field whose values it counts"),
-        ("event_count", "temporal", "6:10: a temporal needs two rules or more"),
+        ("event_count", "temporal", "6:10: temporal needs two rules or more"),
         ("  timespan: 1m\n", "", "5:3: the correlation has no timespan"),
-        ("  condition: {gte: 5}\n", "", "5:3: the correlation has no condition; a event_count needs one"),
+        ("  condition: {gte: 5}\n", "", "5:3: the correlation has no condition; event_count needs one"),
         ("  timespan", "  generate: 5\n  timespan", "8:13: generate must be true or false"),
         (
             "  timespan",
@@ -183,6 +231,17 @@ def test_correlations(before: str, after: str, mistake: str) -> None:
     found = [text.removeprefix("1.yml:") for text in mistakes(BASE, with_line(CORRELATION, before, after))]
 
     assert any(text.startswith(mistake) for text in found), found
+
+
+def test_a_boolean_condition_is_blamed_where_it_stands() -> None:
+    other = BASE.replace("name: base", "name: other").replace(IDS[91], IDS[92])
+    ordered = CORRELATION.replace("event_count", "temporal").replace("[base]", "[base, other]")
+
+    unknown = mistakes(BASE, other, ordered.replace("{gte: 5}", "base and othr"))
+    unused = mistakes(BASE, other, ordered.replace("{gte: 5}", "base"))
+
+    assert unknown[0].startswith("2.yml:9:14: condition: ")
+    assert unused == ["2.yml:9:14: condition: these of the rules are not in it: other"]
 
 
 def test_a_correlation_that_counts_itself() -> None:
@@ -201,6 +260,25 @@ def test_ids_and_names_are_unique_over_all_files() -> None:
     assert found[1] == "1.yml:8:7: name base is already that of the rule at 0.yml:8:7"
 
 
+def test_a_name_that_two_files_share() -> None:
+    problems = Problems()
+    files = [RuleFile(f"{folder}/x.yml", GOOD.replace(IDS[0], IDS[at]).encode()) for at, folder in enumerate("ab")]
+
+    with pytest.raises(RuleErrors) as caught:
+        read_rules(files, problems)
+
+    hint = "(the file's, since the rule has no name of its own)"
+    assert str(caught.value.errors[0]) == f"b/x.yml:1:1: name x {hint} is already that of the rule at a/x.yml:1:1"
+
+
+@pytest.mark.parametrize(("key", "hint"), [("action: global", "write each rule out"), ("filter: {}", "not read")])
+def test_documents_of_sigma_that_are_no_rules_are_one_mistake(key: str, hint: str) -> None:
+    (found,) = mistakes(f"{key}\n")
+
+    assert found.startswith("1:1: unknown key ")
+    assert hint in found
+
+
 def test_all_mistakes_of_all_documents_at_once() -> None:
     broken = with_line(GOOD, "Image", "Imag")
 
@@ -209,125 +287,7 @@ def test_all_mistakes_of_all_documents_at_once() -> None:
     assert [text.split(" ")[0] for text in found] == ["0.yml:6:9:", "0.yml:14:9:", "1.yml:2:5:", "1.yml:3:8:"]
 
 
-@pytest.mark.parametrize(
-    ("content", "mistake"),
-    [
-        (b'title: "x\n', "not YAML: found unexpected end of stream"),
-        (b"title: \xff\n", "1:8: the file is not UTF-8"),
-        (b"[" * 100_000, "nested deeper than 40"),
-        (b"a: &a [*a]\n", "too large"),
-        (b"a: &a [b,b,b,b,b,b,b,b]\n" + b"".join(
-            b"%c: &%c [%s]\n" % (key, key, b",".join([b"*%c" % (key - 1)] * 8)) for key in range(ord("b"), ord("l"))
-        ), "more than 50,000 nodes"),
-        (b"- a\n", "1:1: a rule must be a map of keys and values"),
-        (b"\0\0", "1:1: not YAML"),
-        (b"title: x\nid: \x07\n", "2:5: not YAML: unacceptable character #x0007"),
-        (b"# " + b"x" * (1 << 20), "larger than"),
-        (b"!!python/object/apply:os.system ['true']\n", "a rule must be a map"),
-        (b"title: !!binary aGk=\n", "1:8: values of type bytes have no meaning here"),
-        (b"title: 2001-99-99\n", "1:8: not a value that YAML knows"),
-        (b"? [x]\n: y\n", "1:3: a rule: a key must be plain text"),
-        (b"<<: {title: x}\n", "1:1: a rule: a key must be plain text"),
-    ],
-)  # fmt: skip
-def test_hostile_files(tmp_path: Path, content: bytes, mistake: str) -> None:
-    (tmp_path / "rule.yml").write_bytes(content)
-
-    with pytest.raises(RuleErrors) as caught:
-        load_rules([tmp_path])
-
-    assert any(mistake in str(error) for error in caught.value.errors)
-
-
-def test_an_empty_file_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "rule.yml").write_text("# nothing yet\n")
-
-    assert load_rules([tmp_path]).rules == ()
-
-
-def test_a_source_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RuleErrors) as caught:
-        load_rules([tmp_path / "nothing"])
-
-    assert caught.value.errors[0].message == "no such file or folder"
-
-
-def test_too_many_mistakes_are_counted(tmp_path: Path) -> None:
-    items = "\n".join(f"    Field{number}: x" for number in range(1_500))
-    (tmp_path / "rule.yml").write_text(GOOD.replace(" {Image|endswith: /sh}", "\n" + items))
-
-    with pytest.raises(RuleErrors) as caught:
-        load_rules([tmp_path])
-
-    assert (len(caught.value.errors), caught.value.more) == (1_000, 500)
-
-
 def test_a_prefix_that_the_kernel_cannot_hold() -> None:
     text = rule_text(f"sel: {{TargetFilename|startswith: /{'x' * 255}}}\ncondition: sel", category="file_access")
 
     assert "5:1: the kernel compares at most 255 bytes" in mistakes(text)[0]
-
-
-def test_a_link_that_leads_nowhere_is_no_rule_fewer(tmp_path: Path) -> None:
-    (tmp_path / "good.yml").write_text(GOOD)
-    (tmp_path / "dangling.yml").symlink_to("nowhere")
-    (tmp_path / "device.yml").symlink_to("/dev/zero")
-    os.mkfifo(tmp_path / "fifo.yml")
-
-    with pytest.raises(RuleErrors) as caught:
-        load_rules([tmp_path])
-
-    assert sorted(str(error) for error in caught.value.errors) == [
-        f"{tmp_path}/dangling.yml:1:1: a link that leads nowhere",
-        f"{tmp_path}/device.yml:1:1: not a file: a folder, pipe or device",
-        f"{tmp_path}/fifo.yml:1:1: not a file: a folder, pipe or device",
-    ]
-
-
-def test_a_linked_folder_is_not_read_and_that_is_said(tmp_path: Path) -> None:
-    (tmp_path / "rules").mkdir()
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "x.yml").write_text(GOOD)
-    (tmp_path / "rules" / "linked").symlink_to(tmp_path / "elsewhere")
-
-    loaded = load_rules([tmp_path / "rules"])
-
-    assert loaded.rules == ()
-    assert [warning.message for warning in loaded.warnings] == ["links to folders are not followed: name it in rules:"]
-
-
-def test_a_source_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-
-    with pytest.raises(RuleErrors) as caught:
-        load_rules([tmp_path / "fifo", tmp_path / ("x" * 300)])
-
-    assert [error.message for error in caught.value.errors] == [
-        "not a file: a folder, pipe or device",
-        "cannot be read: File name too long",
-    ]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody who may not read")
-def test_a_folder_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o700)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(RuleErrors) as caught:
-            load_rules([tmp_path])
-    finally:
-        os.seteuid(0)
-
-    assert [str(error) for error in caught.value.errors] == [
-        f"{tmp_path}/closed:1:1: cannot be read: Permission denied"
-    ]
-
-
-def test_hidden_files_and_folders_hold_no_rules(tmp_path: Path) -> None:
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "x.yml").write_text("- no rule")
-    (tmp_path / ".x.yml").write_text("- no rule")
-
-    assert load_rules([tmp_path]).rules == ()
