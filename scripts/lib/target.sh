@@ -7,15 +7,34 @@ UNITS=(stockade.service run-stockade-bpf.mount)
 UNIT_DIR=/usr/local/lib/systemd/system
 PREFIX=/opt/stockade
 COMMAND=/usr/local/bin/stockade
+OUR_PLACES=("$PREFIX" "$UNIT_DIR" "${COMMAND%/*}" {/etc,/var/lib,/var/log,/run}/stockade)
 
-set_target() {
-	[[ -d ${1-}/usr/bin ]] || fail 2 "--root ${1-}: not a root tree: it has no usr/bin"
-	TARGET=$(cd -- "$1" && pwd -P)
-	[[ $TARGET != / ]] || TARGET=''
+# What programs expect of a root and a tree need not have: an image's dev is empty. It is gone with the last process.
+ENTER_TREE='
+for each in proc dev; do
+	[ ! -d "$0/$each" ] || mount --rbind "/$each" "$0/$each"
+done
+exec chroot "$0" "$@"'
+
+# find_tree DIR: its absolute path; nothing for / itself. An empty DIR is somebody's variable without a value: no tree.
+find_tree() {
+	local root place real
+	[[ ${1-} && -d $1/usr/bin ]] || fail 2 "--root '${1-}': not a root tree: it has no usr/bin"
+	root=$(realpath -e -- "$1")
+	[[ $root != / ]] || return 0
+	for place in "${OUR_PLACES[@]}"; do
+		real=$(realpath -m -- "$root$place")
+		[[ $real == "$root"/* ]] || fail 3 "--root $1: its $place is a link that leads out of it, to $real"
+	done
+	printf '%s' "$root"
 }
 
 in_target() {
-	if [[ $TARGET ]]; then chroot "$TARGET" "$@"; else "$@"; fi
+	if [[ $TARGET ]]; then
+		unshare --mount --propagation private /bin/sh -euc "$ENTER_TREE" "$TARGET" "$@"
+	else
+		"$@"
+	fi
 }
 
 systemd_runs() {
