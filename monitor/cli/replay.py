@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from monitor.cli.output import ExitCode, fail
+from monitor.cli.output import ExitCode, fail, quiet_end
 from monitor.cli.settings_options import fail_for_rules, load_or_fail
 from monitor.model.alert import Alert
 from monitor.model.events import AnyEvent
@@ -31,6 +31,7 @@ from monitor.wire.recording import RecordingError, RecordingReader
 @click.option("--alerts", "alerts_only", is_flag=True, help="Print alerts only.")
 @click.option("--observe", multiple=True, metavar="GLOB", help="Print opens of these files too; as for `record`.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="What outlives a run (the compiled rules' cache).")
+@quiet_end
 def replay_command(file: Path, **options: Any) -> None:  # click gives what its options say
     """Print what FILE's events give with the rules of now. Two replays give the same bytes. Needs no privilege."""
     settings = load_or_fail(options)
