@@ -106,8 +106,11 @@ Seen = tuple[str, AnyEvent, str, str, str]
 
 
 def judge(events: list[AnyEvent], end_ns: int) -> Counter[Seen]:
-    """What every event was found to be; nothing is held back, so that every detection is seen."""
-    engine = make.engine(rules(), suppress_s=0.0, risk_alert_at=101.0)
+    """What every event was found to be; nothing is held back, so that every detection is seen.
+
+    Nor is a program forgotten that an open overtaken by many execs happened in: that bound is a setting.
+    """
+    engine = make.engine(rules(), suppress_s=0.0, risk_alert_at=101.0, images_per_process_max=64)
     effects = make.play(engine, [*events, make.tick(end_ns)])
     return Counter(seen for alert in make.alerts(effects) for seen in describe(alert))
 
