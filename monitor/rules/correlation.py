@@ -30,6 +30,9 @@ _OPERATORS: tuple[Operator, ...] = get_args(Operator)
 _TIMESPAN = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 BASE_RULES_MAX = 64
+COUNT_MAX = 10_000
+"""A window keeps as many events as it may have to count."""
+TIMESPAN_MAX_S = 366 * 86_400
 
 
 class Known(Struct, frozen=True):
@@ -84,6 +87,8 @@ class _Reader:
     def read(self, node: yaml.Node) -> None:
         self._node = node
         entries = {entry.key: entry for entry in self._file.entries(node, "correlation")}
+        if not isinstance(node, yaml.MappingNode):
+            return
         for key, entry in entries.items():
             if key not in _KEYS:
                 self._file.error(entry.key_node, f"unknown key {key!r} in correlation{suggest(key, _KEYS)}")
@@ -156,6 +161,8 @@ class _Reader:
         match = _TIMESPAN.fullmatch(text)
         if match:
             self._parts.timespan_s = int(match[1]) * _UNIT_S[match[2]]
+            if self._parts.timespan_s > TIMESPAN_MAX_S:
+                self._file.error(entry.value, f"timespan {text} is longer than 366d")
         elif text:
             self._file.error(entry.value, f"timespan {text[:40]!r} is not a number with s, m, h, d or w, e.g. 5m")
 
@@ -187,7 +194,12 @@ class _Reader:
                     self._resolve_field(name, node, rule)
 
     def _resolve_field(self, name: str, node: yaml.Node, rule: Rule) -> Field | None:
-        """The field, when the base rule's events have it; else the mistake or the reason is noted."""
+        """The field, when the base rule's events have it; else the mistake or the reason is noted.
+
+        Names of a rule that is inactive may be another system's: they are not judged, and nothing is counted.
+        """
+        if rule.inactive_reason:
+            return None
         try:
             field = get_field(name)
         except ItemError as error:
@@ -232,8 +244,8 @@ class _Reader:
             count = self._file.scalar(node)
         except ValueError:
             count = None
-        if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count <= 1_000_000_000:
-            self._file.error(node, "must be a number, 0 or more")
+        if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count <= COUNT_MAX:
+            self._file.error(node, f"must be a number from 0 to {COUNT_MAX:,}")
             return 0.0
         return float(count)
 
@@ -266,6 +278,8 @@ class _Reader:
             self._file.error(entries["condition"].value, "value_count needs the field whose values it counts")
         elif parts.value_fields and parts.kind != "value_count" and parts.kind in KINDS:
             self._file.error(entries["condition"].value, f"{parts.kind} counts no field's values")
+        if temporal and not parts.expression and _is_beyond(parts, len(parts.bases)):
+            self._file.error(entries["condition"].value, f"would never hold: there are {len(parts.bases)} rules")
         if temporal and len(parts.bases) == 1 and not parts.expression:
             self._file.error(entries["rules"].value, f"{parts.kind} needs two rules or more")
 
@@ -311,8 +325,14 @@ class _Reader:
 _FAILED: Any = object()
 
 
+def _is_beyond(parts: _Parts, most: int) -> bool:
+    """Whether more is asked for than there can be."""
+    return parts.count > most if parts.operator in {"gte", "eq"} else parts.operator == "gt" and parts.count >= most
+
+
 _PYSIGMA_WORDS = {
     "Rules referenced in extended condition but not defined in rules list": "not among the rules",
+    "Failed to parse extended condition expression: ": "",
     "Rules defined but not referenced in extended condition": "these of the rules are not in it",
 }
 

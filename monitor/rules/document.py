@@ -19,6 +19,7 @@ from monitor.rules.implication import implies
 from monitor.rules.ir import FALSE, AnyNode, RuleIR
 from monitor.rules.open_filter import PREFIX_BYTES_MAX, build_open_patterns, long_prefixes
 from monitor.rules.selection import ReadingContext
+from monitor.rules.shapes import can_match
 from monitor.rules.stockade_block import Block, read_block
 from monitor.rules.suggest import find_misspelt, suggest
 from monitor.rules.trees import all_of, any_of
@@ -114,6 +115,7 @@ def _read_rule(document: Document) -> RuleDraft:
     inactive = reason or "; ".join(dict.fromkeys(context.missing_here)) or _refusal(document.head, block)
     scoped = all_of([condition, block.scope])
     if not inactive and category is not None and len(file.problems.errors) == mistakes_before:
+        _check_possible(scoped, category, document)
         _check_emptied(scoped, block, file)
         _check_opens(scoped, category, document)
     ir = RuleIR(
@@ -194,6 +196,12 @@ def _read_logsource(sections: dict[str, Entry], file: YamlFile) -> tuple[Categor
         return None, "its logsource names no category"
     category = CATEGORIES.get(name)
     return category, "" if category else f"category {name}: {category_reason(name)}"
+
+
+def _check_possible(condition: AnyNode, category: Category, document: Document) -> None:
+    """What contradicts itself, as far as that is easy to see: ``scope: host`` of a rule about containers."""
+    if "detection" in document.sections and not can_match(condition, category):
+        document.file.warn(document.sections["detection"].key_node, "the condition and the scope can never both hold")
 
 
 def _check_emptied(condition: AnyNode, block: Block, file: YamlFile) -> None:

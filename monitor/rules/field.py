@@ -2,7 +2,7 @@
 
 import enum
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -44,6 +44,8 @@ class Field(Struct, frozen=True):
     """Event classes that have the field; None: all of them."""
     aliases: tuple[str, ...] = ()
     """Other names for it: what the stream's documents call it where that differs."""
+    values: frozenset[str] = frozenset()
+    """All values that it can have, where these are few; empty: any."""
 
 
 def fold_ascii(text: str) -> str:
@@ -68,6 +70,7 @@ def text_field(
     fold: Callable[[str], str] = str.lower,
     events: frozenset[str] | None = None,
     aliases: tuple[str, ...] = (),
+    values: Iterable[str] = (),
 ) -> Field:
     """A text field; ``fold`` is how it loses its case."""
 
@@ -75,7 +78,8 @@ def text_field(
         return fold(text(context))
 
     get, folded = _or_none(text), folded or default_folded
-    return Field(name, sigma, FieldKind.TEXT, description, get, text, folded, fold, events, aliases)
+    kind, known = FieldKind.TEXT, frozenset(values)
+    return Field(name, sigma, kind, description, get, text, folded, fold, events, aliases, known)
 
 
 def texts_field(
@@ -84,13 +88,15 @@ def texts_field(
     get: Callable[[Context], tuple[str, ...]],
     description: str,
     events: frozenset[str] | None = None,
+    *,
+    values: Iterable[str] = (),
 ) -> Field:
     """A field that is a list of texts."""
 
     def value(context: Context) -> tuple[str, ...] | None:
         return get(context) or None
 
-    return Field(name, sigma, FieldKind.TEXTS, description, value, events=events)
+    return Field(name, sigma, FieldKind.TEXTS, description, value, events=events, values=frozenset(values))
 
 
 def number_field(

@@ -7,13 +7,15 @@ does with the value is :mod:`monitor.rules.compiler`; which names are known but
 have no sensor is :mod:`monitor.rules.unavailable`.
 """
 
+import errno
 from collections.abc import Iterator
 from operator import attrgetter
 
 from monitor.model.events import FileOpen
-from monitor.rules.capabilities import capability_names
+from monitor.rules.capabilities import CAPABILITY_NAMES, capability_names
 from monitor.rules.field import Field, flag_field, fold_ascii, number_field, text_field, texts_field
 from monitor.rules.field_values import (
+    EVENT_ACTIONS,
     EXEC_FLAGS,
     OPEN_FLAGS,
     args_count,
@@ -62,9 +64,11 @@ def _fields() -> Iterator[Field]:
     yield from _flag_fields()
     yield from _file_fields()
     yield from _container_fields()
-    yield text_field("event.action", "", event_action, "exec exec-failed exit fork open, and what else a document has")
-    yield text_field("event.outcome", "", outcome, "success or failure")
-    yield text_field("error.code", "", errno_name, "errno of a failed call, e.g. ENOENT", events=_FILE)
+    actions = "exec exec-failed exit fork open, and what else a document has"
+    yield text_field("event.action", "", event_action, actions, values=EVENT_ACTIONS.values())
+    yield text_field("event.outcome", "", outcome, "success or failure", values=("success", "failure"))
+    errors = errno.errorcode.values()
+    yield text_field("error.code", "", errno_name, "errno of a failed call, e.g. ENOENT", events=_FILE, values=errors)
 
 
 def _process_fields() -> Iterator[Field]:
@@ -202,17 +206,20 @@ def _user_fields() -> Iterator[Field]:
         "",
         lambda c: capability_names(c.image.exec.cap_effective),
         "names such as CAP_SYS_ADMIN",
+        values=CAPABILITY_NAMES,
     )
     yield texts_field(
         "process.thread.capabilities.permitted",
         "",
         lambda c: capability_names(c.image.exec.cap_permitted),
         "names such as CAP_SYS_ADMIN",
+        values=CAPABILITY_NAMES,
     )
 
 
 def _flag_fields() -> Iterator[Field]:
-    yield texts_field("process.flags", "", exec_flags, "those of the following that are set")
+    names = (name for name, _, _ in EXEC_FLAGS)
+    yield texts_field("process.flags", "", exec_flags, "those of the following that are set", values=names)
     for name, attribute, description in EXEC_FLAGS:
         yield flag_field(f"process.flags.{name}", of_program(attribute), description)
 
@@ -227,14 +234,17 @@ def _file_fields() -> Iterator[Field]:
         "file.directory", "", file_directory, "file.path without its last component", fold=fold_ascii, events=_FILE
     )
     yield text_field("file.extension", "", file_extension, "of file.name, no dot", fold=fold_ascii, events=_FILE)
-    yield texts_field("file.access", "", file_access, "of read, write and create", _OPEN)
+    accesses = ("read", "write", "create")
+    yield texts_field("file.access", "", file_access, "of read, write and create", _OPEN, values=accesses)
     yield flag_field("file.created", of_event(FileOpen, "is_created"), "this open made the file", _OPEN)
     yield flag_field("file.path_claimed", is_path_claimed, "the path is user memory's", _FILE)
-    yield texts_field("file.flags", "", open_flags, "those of the following that are set", _OPEN)
+    flags = (name for name, _, _ in OPEN_FLAGS)
+    yield texts_field("file.flags", "", open_flags, "those of the following that are set", _OPEN, values=flags)
     for name, attribute, description in OPEN_FLAGS:
         getter = of_event(FileOpen, attribute) if name == "path_truncated" else of_opened(attribute)
         yield flag_field(f"file.flags.{name}", getter, description, _OPEN)
-    yield text_field("file.type", "", file_type, "file dir char block fifo socket symlink", events=_OPEN)
+    types = "file dir char block fifo socket symlink"
+    yield text_field("file.type", "", file_type, types, events=_OPEN, values=types.split())
     yield number_field("file.inode", "", of_opened("inode"), "of the opened file", events=_OPEN)
     yield number_field("file.device", "", of_opened("device"), "of the opened file", events=_OPEN)
     yield text_field("file.mode", "", file_mode, "permission bits, four octal digits, e.g. 0640", events=_OPEN)

@@ -15,6 +15,7 @@ Parts = tuple[str | int | None, ...]
 """A text with wildcards: strings, ``None`` for ``*`` and ``1`` for ``?``; no two strings or ``None`` side by side."""
 
 _NUMBER_MAX = (1 << 63) - 1
+VALUES_LISTED = 12
 
 
 class ItemError(ValueError):
@@ -101,6 +102,7 @@ def build_text_node(field: Field, parts: Parts, *, cased: bool) -> AnyNode:
         case (None,):
             return Exists(field.name)
         case (str(text),):
+            _check_known(field, text)
             return Text(field.name, "exact", (text,), cased)
         case (str(text), None):
             return Text(field.name, "prefix", (text,), cased)
@@ -110,6 +112,15 @@ def build_text_node(field: Field, parts: Parts, *, cased: bool) -> AnyNode:
             return Text(field.name, "contains", (text,), cased)
         case _:
             return Glob(field.name, parts, cased)
+
+
+def _check_known(field: Field, text: str) -> None:
+    """A value that the field never has would silently match nothing."""
+    if field.values and field.fold(text) not in map(field.fold, field.values):
+        hint = suggest(text, field.values)
+        if not hint and len(field.values) <= VALUES_LISTED:
+            hint = f"; it is of {' '.join(sorted(field.values))}"
+        raise ItemError(f"{field.name} is never {text[:40]!r}{hint}")
 
 
 def _digits_node(field: Field, parts: Parts) -> AnyNode:

@@ -6,11 +6,13 @@ tests are constants) and which categories they belong to.
 
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from monitor.model.events import Event, FileOpen
 from monitor.model.process import Context
-from monitor.rules.categories import CATEGORIES
+from monitor.rules.categories import CATEGORIES, Category
+from monitor.rules.ir import FALSE, AnyNode
+from monitor.rules.specialise import KnownEvents, specialise
 
 _SCRIPT_FIELDS = ("process.script", "process.script_name")
 
@@ -54,6 +56,17 @@ def find_shapes(event: type[Event]) -> Shapes:
         for is_script in (False, True)
     )
     return Shapes("process.executable", "process.name", _program_name, _process_number, shapes)
+
+
+def can_match(condition: AnyNode, category: Category) -> bool:
+    """Whether any event of the category could fulfil this; True when that is not easy to see."""
+    shapes = find_shapes(category.event)
+    anything = KnownEvents(shapes.path_field, shapes.name_field, frozenset(), is_other=True)
+    return any(
+        specialise(condition, structs.replace(anything, absent=shape.absent, present=shape.present)) != FALSE
+        for shape in shapes.shapes
+        if category.name in shape.categories
+    )
 
 
 def _shape(in_container: bool, absent: tuple[str, ...], categories: frozenset[str]) -> Shape:

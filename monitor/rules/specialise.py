@@ -72,7 +72,7 @@ def _keep(node: Text, values: Collection[str], *, cased: bool) -> AnyNode:
 
 
 def _fold_all(parts: list[AnyNode]) -> AnyNode:
-    if FALSE in parts:
+    if FALSE in parts or any(isinstance(part, Not) and part.node in parts for part in parts):
         return FALSE
     kept = tuple(part for part in parts if part != TRUE)
     return kept[0] if len(kept) == 1 else And(kept)

@@ -48,6 +48,8 @@ _NAMES: dict[str, str] = {
     **dict.fromkeys(("stockade.cap_effective", "stockade.cap_permitted"), "use process.thread.capabilities.effective"),
     "event.sequence": _DETAIL,
     "message": _DETAIL,
+    "Command": "no field of Sigma's taxonomy; write CommandLine",
+    "FileMode": "no field of Sigma's taxonomy; write file.mode",
     "@timestamp": _CLOCK,
     "event.created": _CLOCK,
     "host.name": "the same for every event of this service",

@@ -136,3 +136,49 @@ def test_files_that_are_no_rules_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "below" / "rule.yaml").write_text(rule_text("sel: {Image: /x}\ncondition: sel"))
 
     assert [rule.name for rule in load_text(tmp_path).rules] == ["rule"]
+
+
+def test_a_correlation_of_another_systems_rules_is_inactive_as_they_are(tmp_path: Path) -> None:
+    base = f"""\
+title: Failed logon
+id: {IDS[1]}
+level: low
+logsource: {{product: linux, service: sshd}}
+detection:
+  keywords: [failed password]
+  selection: {{user_name|contains: root, client_ip|exists: true}}
+  private: {{client_ip|cidr: [10.0.0.0/8, 'fc00::/7']}}
+  condition: keywords and selection and not private
+"""
+    correlation = f"""\
+title: Brute force
+id: {IDS[2]}
+level: medium
+correlation:
+  type: event_count
+  rules: [{IDS[1]}]
+  group-by: [client_ip, host]
+  timespan: 15m
+  condition: {{gte: 50}}
+"""
+    why = "it is for service sshd: logs of services are not read"
+
+    assert reason(tmp_path, base, correlation) == why
+    assert reason(tmp_path, base, correlation, which=1) == f"rule rule_0 is inactive: {why}"
+
+
+@pytest.mark.parametrize(
+    ("detection", "scope", "warned"),
+    [
+        ("sel: {container.id|exists: true}\ncondition: sel", "host", True),
+        ("sel: {container.name: web}\ncondition: sel", "host", True),
+        ("sel: {container.name: web}\ncondition: not sel", "host", False),
+        ("sel: {Image|endswith: /sh}\ncondition: sel and not sel", "any", True),
+        ("sel: {Image|endswith: /sh}\ncondition: sel", "host", False),
+        ("sel: {container.name: web}\ncondition: sel", "container", False),
+    ],
+)
+def test_a_rule_that_can_never_match_is_warned_of(tmp_path: Path, detection: str, scope: str, warned: bool) -> None:
+    rules = load_text(tmp_path, rule_text(detection, extra=f"stockade: {{scope: {scope}}}\n"))
+
+    assert ["never both hold" in warning.message for warning in rules.warnings] == [True] * warned

@@ -58,6 +58,8 @@ def test_a_good_rule_has_none() -> None:
         ("CommandLine: 1.50", "6:22: 1.50 is the number 1.5 in YAML; quote it"),
         ("CommandLine: 12:30:45", "6:22: 12:30:45 is the number 45045 in YAML; quote it"),
         ("process.args: [a, 0x10]", "6:27: 0x10 is the number 16 in YAML; quote it"),
+        ("event.action: exce", "6:23: event.action is never 'exce'; did you mean 'exec'?"),
+        ("process.flags: [memfd, suid]", "6:32: process.flags is never 'suid'; it is of 32bit deleted"),
         ("CommandLine|contains: ''", "6:31: an empty text is part of every value"),
         ("CommandLine|re: ''", "6:25: an empty text is part of every value"),
         ("CommandLine|cased|re: x", "6:31: re, cidr and exists come first, right after the field"),
@@ -209,8 +211,11 @@ def test_exceptions_that_empty_a_rule_together() -> None:
         ("[base]", "[base, base]", "6:10: a rule is named twice"),
         ("container.id", "container.di", "7:13: unknown field 'container.di'"),
         ("container.id", "TargetFilename", "7:13: TargetFilename is no field of process_creation events (rule base)"),
+        ("{gte: 5}", "{gte: 10001}", "9:20: must be a number from 0 to 10,000"),
+        ("event_count\n  rules: [base]", "temporal\n  rules: base", "6:10: temporal needs two rules or more"),
+        ("1m", "60w", "8:13: timespan 60w is longer than 366d"),
         ("1m", "1 minute", "8:13: timespan '1 minute' is not a number with s, m, h, d or w"),
-        ("{gte: 5}", "{gte: many}", "9:20: must be a number, 0 or more"),
+        ("{gte: 5}", "{gte: many}", "9:20: must be a number from 0 to 10,000"),
         ("{gte: 5}", "{gtt: 5}", "9:15: unknown key 'gtt' in condition; did you mean 'gt' or 'gte'?"),
         ("{gte: 5}", "{gte: 5, lt: 9}", "9:14: the condition needs exactly one of"),
         ("{gte: 5}", "{gte: 5, field: Image}", "9:14: event_count counts no field's values"),
@@ -231,6 +236,21 @@ def test_correlations(before: str, after: str, mistake: str) -> None:
     found = [text.removeprefix("1.yml:") for text in mistakes(BASE, with_line(CORRELATION, before, after))]
 
     assert any(text.startswith(mistake) for text in found), found
+
+
+def test_what_no_number_of_rules_can_fulfil() -> None:
+    other = BASE.replace("name: base", "name: other").replace(IDS[91], IDS[92])
+    both = CORRELATION.replace("event_count", "temporal").replace("[base]", "[base, other]")
+
+    for condition, wrong in {"gte: 2": 0, "gt: 1": 0, "lt: 5": 0, "gte: 3": 1, "gt: 2": 1, "eq: 3": 1}.items():
+        found = mistakes(BASE, other, both.replace("gte: 5", condition))
+        assert found == ["2.yml:9:14: would never hold: there are 2 rules"][:wrong], condition
+
+
+def test_a_correlation_that_is_no_map_is_one_mistake() -> None:
+    head = CORRELATION.split("correlation:", maxsplit=1)[0]
+
+    assert mistakes(f"{head}correlation: [a]\n") == ["4:14: correlation must be a map of keys and values"]
 
 
 def test_a_boolean_condition_is_blamed_where_it_stands() -> None:
