@@ -40,6 +40,8 @@ class Document(Struct, frozen=True):
     sections: dict[str, Entry]
     places: dict[str, Location]
     """Where ``id`` and ``name`` stand, for mistakes that are seen across files."""
+    mistakes_before: int = 0
+    """Mistakes that were found before this document."""
     is_other_kind: bool = False
     """It is one of Sigma's documents that are no rules, which is a mistake already."""
 
@@ -49,6 +51,8 @@ class CorrelationDraft(Struct, frozen=True):
 
     rule: Rule
     document: Document
+    is_sound: bool = True
+    """No mistake was found so far."""
 
 
 class RuleDraft(Struct, frozen=True):
@@ -65,6 +69,7 @@ class RuleDraft(Struct, frozen=True):
 
 def read_document(node: yaml.Node, file: YamlFile, number: int) -> RuleDraft | CorrelationDraft | None:
     """One document, counted from 0 in its file; None when it is no rule at all."""
+    mistakes_before = len(file.problems.errors)
     entries = file.entries(node, "a rule")
     if not isinstance(node, yaml.MappingNode):
         return None
@@ -76,6 +81,7 @@ def read_document(node: yaml.Node, file: YamlFile, number: int) -> RuleDraft | C
         head=head,
         sections={entry.key: entry for entry in entries if entry.key in _ELSEWHERE},
         places={entry.key: file.place(entry.value) for entry in entries if entry.key in {"id", "name"}},
+        mistakes_before=mistakes_before,
         is_other_kind=any(entry.key in {"action", "filter"} for entry in entries),
     )
     _check_required(document)
@@ -132,8 +138,8 @@ def _read_correlation(document: Document) -> CorrelationDraft:
     if "stockade" in document.sections:
         context = ReadingContext(document.file, (), [])
         block = read_block(document.sections["stockade"].value, context, is_correlation=True)
-    inactive = _refusal(document.head, block)
-    return CorrelationDraft(_build_rule(document, block, inactive_reason=inactive, is_correlation=True), document)
+    rule = _build_rule(document, block, inactive_reason=_refusal(document.head, block), is_correlation=True)
+    return CorrelationDraft(rule, document, is_sound=len(document.file.problems.errors) == document.mistakes_before)
 
 
 def _build_rule(document: Document, block: Block, *, inactive_reason: str, is_correlation: bool = False) -> Rule:

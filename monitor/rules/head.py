@@ -26,7 +26,8 @@ TEXT_CHARACTERS_MAX = 65_535
 """As Sigma's specification has it for descriptions."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TAG = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9._-]+")
-_DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}")
+_DATE = re.compile(r"[1-3][0-9]{3}(-[0-9]{2}-[0-9]{2}|/[0-9]{1,2}/[0-9]{1,2})")
+TITLE_CHARACTERS_MAX = 256
 
 Reader = Callable[[yaml.Node, YamlFile], Any]
 
@@ -73,6 +74,13 @@ def _read_id(node: yaml.Node, file: YamlFile) -> str:
         return ""
 
 
+def _read_title(node: yaml.Node, file: YamlFile) -> str:
+    text = read_text(node, file)
+    if len(text) > TITLE_CHARACTERS_MAX:
+        file.error(node, f"longer than {TITLE_CHARACTERS_MAX} characters: what is more goes into the description")
+    return text
+
+
 def _read_name(node: yaml.Node, file: YamlFile) -> str:
     text = read_text(node, file)
     if text and not _NAME.fullmatch(text):
@@ -114,7 +122,7 @@ def _read_anything(node: yaml.Node, file: YamlFile) -> None:
 
 
 HEAD_KEYS: dict[str, Reader] = {
-    "title": read_text,
+    "title": _read_title,
     "id": _read_id,
     "name": _read_name,
     "related": _read_related,

@@ -202,13 +202,8 @@ def _judge(node: AnyNode, situation: Situation) -> bool | None:
         case Text("file.access", "exact", values):
             return any(value in situation.access for value in values)
         case _:
-            absent = getattr(node, "field", "").startswith("container.") and not situation.in_container
-            return False if absent and not _is_true_when_absent(node) else None
-
-
-def _is_true_when_absent(node: AnyNode) -> bool:
-    """``container.runtime_init`` is false, not absent, for host processes."""
-    return isinstance(node, Flag) and node.field == "container.runtime_init"
+            is_absent = getattr(node, "field", "").startswith("container.") and not situation.in_container
+            return False if is_absent else None
 
 
 def _judge_all(parts: list[bool | None]) -> bool | None:

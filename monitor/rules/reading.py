@@ -65,7 +65,12 @@ def _read_file(file: RuleFile, problems: Problems) -> list[_Draft]:
 
 
 def _ask_pysigma(draft: _Draft, problems: Problems) -> None:
-    """What pySigma refuses in a rule that we found nothing wrong with."""
+    """What pySigma refuses in a rule that we found nothing wrong with.
+
+    Not of an inactive one: a rule of another system may have expressions that no RE2 reads.
+    """
+    if draft.rule.inactive_reason:
+        return
     plain = build_plain(draft.document.node)
     plain.pop("stockade", None)
     reader = SigmaRule if isinstance(draft, RuleDraft) else SigmaCorrelationRule
@@ -101,7 +106,8 @@ def _read_correlations(
     for draft in drafts:
         found = read_correlation(draft, known)
         if found is not None:
-            _ask_pysigma(draft, problems)
+            if draft.is_sound:
+                _ask_pysigma(draft, problems)
             read.append(found)
     return _ordered(read, problems)
 

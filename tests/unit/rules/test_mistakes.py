@@ -144,6 +144,8 @@ def test_conditions(condition: str, mistake: str) -> None:
         ("level: high", "level: high\ntags: [abc]", "4:8: tag 'abc' is not of the form"),
         ("level: high", "level: high\ntags: attack.t1059", "4:7: must be a list of texts"),
         ("level: high", "level: high\ndate: 1.2.2003", "4:7: must be a date"),
+        ("level: high", "level: high\nmodified: 2026-1-2", "4:11: must be a date"),
+        ("title: A rule", f"title: {'x' * 257}", "1:8: longer than 256 characters"),
         ("level: high", "level: high\nstatus: old", "4:9: 'old' is none of"),
         ("level: high", "level: high\nlevel: high", "4:1: key 'level' is there twice"),
         ("level: high", "level: high\naction: global", "4:1: unknown key 'action'; Sigma's old way"),
@@ -245,6 +247,12 @@ def test_what_no_number_of_rules_can_fulfil() -> None:
     for condition, wrong in {"gte: 2": 0, "gt: 1": 0, "lt: 5": 0, "gte: 3": 1, "gt: 2": 1, "eq: 3": 1}.items():
         found = mistakes(BASE, other, both.replace("gte: 5", condition))
         assert found == ["2.yml:9:14: would never hold: there are 2 rules"][:wrong], condition
+
+
+def test_mistakes_in_the_head_of_a_correlation_are_told_once() -> None:
+    found = mistakes(BASE, CORRELATION.replace("level: high", "level: hihg").replace("title: Many", "title: ''"))
+
+    assert [text.split(" ")[0] for text in found] == ["1.yml:1:8:", "1.yml:3:8:"]
 
 
 def test_a_correlation_that_is_no_map_is_one_mistake() -> None:
