@@ -126,7 +126,7 @@ class BpfObject:
     def program_names(self) -> dict[str, str]:
         """Section (``tp/syscalls/sys_exit_openat``) by program name."""
         programs: dict[str, str] = {}
-        program = self._library.bpf_object__next_program(self._object, None)
+        program = self._library.bpf_object__next_program(self._opened(), None)
         while program:
             name = self._library.bpf_program__name(program).decode()
             programs[name] = self._library.bpf_program__section_name(program).decode()
@@ -336,16 +336,23 @@ class BpfObject:
         if self._object:
             self._library.bpf_object__close(self._object)
             self._object = None
+        self._map_fds.clear()
         self._shared.clear()
 
+    def _opened(self) -> int:
+        """The object; libbpf takes NULL for one, and ends the process."""
+        if not self._object:
+            raise ValueError(f"{self.path.name} is closed")
+        return int(self._object)
+
     def _map(self, name: str) -> int:
-        found = self._library.bpf_object__find_map_by_name(self._object, name.encode())
+        found = self._library.bpf_object__find_map_by_name(self._opened(), name.encode())
         if not found:
             raise KeyError(f"{self.path.name} has no map {name}")
         return int(found)
 
     def _program(self, name: str) -> int:
-        found = self._library.bpf_object__find_program_by_name(self._object, name.encode())
+        found = self._library.bpf_object__find_program_by_name(self._opened(), name.encode())
         if not found:
             raise KeyError(f"{self.path.name} has no program {name}")
         return int(found)

@@ -108,7 +108,7 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
             manager.report_stopping()
             service.stop()
     finally:
-        service.stop()
+        service.close()
         if console is not None:
             console.stop()
 

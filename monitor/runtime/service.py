@@ -257,7 +257,7 @@ class Service:
         return self._heartbeat.silent_cpus
 
     def stop(self) -> None:
-        """Read what is left, then detach everything. Twice is fine."""
+        """Detach everything, read what is left. Twice is fine; what is asked of the sensors is still answered."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -269,6 +269,10 @@ class Service:
         if unread := self.reader.backlog_bytes:
             _LOG.warning("%d bytes of records were not judged: after a flood the end does not wait for them", unread)
         self.collect_losses(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+
+    def close(self) -> None:
+        """Stop, and free the sensors: once nobody can ask any more, by a socket, for their counters or patterns."""
+        self.stop()
         self.sensors.close()
 
 
