@@ -10,7 +10,9 @@ from monitor.model.interest import OpenPattern
 from monitor.model.rule import Rule
 from monitor.rules.binding import effective_condition
 from monitor.rules.categories import CATEGORIES
-from monitor.rules.ir import CorrelationIR, RuleBook, RuleException, RuleIR
+from monitor.rules.ir import AnyNode, CorrelationIR, RuleBook, RuleException, RuleIR
+from monitor.rules.kernel_policy import build_rule_terms
+from monitor.rules.kernel_terms import NotDecidable
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.readable import describe_condition
 from monitor.sinks.escape import escape_text
@@ -64,7 +66,29 @@ def _explain_single(ir: RuleIR, today: date) -> Document:
         "condition": list(describe_condition(ir.condition)),
         "exceptions": [_explain_exception(exception, today) for exception in ir.exceptions],
         "kernel_patterns": [_explain_pattern(pattern) for pattern in patterns],
+        "kernel_terms": _explain_terms(ir, condition),
     }
+
+
+def _explain_terms(ir: RuleIR, condition: AnyNode) -> Document:
+    """What the kernel alone could decide this rule by."""
+    try:
+        terms = build_rule_terms(ir.rule, ir.category, condition)
+    except NotDecidable as reason:
+        return {"count": 0, "asks": [], "not_decidable": str(reason)}
+    asked = {f"{dimension.subject} ({dimension.lookup})": None for term in terms for dimension in term.asks}
+    return {"count": len(terms), "asks": list(asked), "not_decidable": ""}
+
+
+def _show_terms(terms: Document) -> None:
+    if terms["not_decidable"]:
+        text = f"could not decide it: {terms['not_decidable']}"
+    else:
+        count = terms["count"]
+        text = f"{count} term{'' if count == 1 else 's'}" + (
+            f" over {', '.join(terms['asks'])}" if terms["asks"] else ""
+        )
+    _show_facts([("kernel policy", text)])
 
 
 def _explain_exception(exception: RuleException, today: date) -> Document:
@@ -146,6 +170,7 @@ def _show_facts(facts: list[tuple[str, str]]) -> None:
 
 def _show_single(document: Document) -> None:
     _show_facts([("watches", f"{document['watches']}, category {document['category']}, event {document['event']}")])
+    _show_terms(document["kernel_terms"])
     _show_lines("matches when", document["condition"])
     for exception in document["exceptions"]:
         state = "expired" if exception["expired"] else f"until {exception['expires']}"

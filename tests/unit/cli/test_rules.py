@@ -97,6 +97,15 @@ def test_explain_shows_condition_and_kernel_patterns(folder: Path) -> None:
     assert "container.id is there" in output
     assert "exact   /etc/shadow   containers   read,write" in output
     assert "counted by:      many" in output
+    assert "kernel policy:   1 term over file (beginning), container (cgroup)" in output
+
+
+def test_explain_says_what_the_kernel_could_not_decide(folder: Path) -> None:
+    (folder / "fuzzy.yml").write_text(rule_text("sel: {Image|contains: nc}\ncondition: sel", number=3))
+
+    output = call("explain", "fuzzy", folder).output
+
+    assert "kernel policy:   could not decide it: the kernel has no lookup for process.executable (contains)" in output
 
 
 def test_explain_of_a_correlation(folder: Path) -> None:

@@ -1,0 +1,231 @@
+"""Number the terms of all rules and make, for each lookup of the kernel, the vector of every value that rules name.
+
+Pure: rules in, integers and texts out. How they become maps is :mod:`monitor.bpf`.
+What does not fit is refused as a whole, so that a policy in force is always one
+that was meant.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import combinations
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, Lookup, Vectors
+from monitor.model.rule import Rule
+from monitor.rules.categories import CATEGORIES
+from monitor.rules.ir import AnyNode, Flag, Number, Text
+from monitor.rules.kernel_terms import NotDecidable, Term, build_terms, holds, keys_of, tests_of
+from monitor.rules.trees import all_of
+
+EXEC, OPEN = "exec", "open"
+"""Bits of :attr:`Dimension.EVENT`."""
+UPPER_UNKNOWN: Final = "upper_unknown"
+"""A bit of :attr:`Dimension.FLAGS`: this kernel cannot tell, so that the flag is neither true nor false."""
+BITS_MAX: Final = 8
+"""Of one dimension, named by all rules together: the kernel's table has an entry for each combination."""
+_WRITES: Final = Text("file.access", "exact", ("create", "write"))
+_EVENTS: Final = {"process_creation": EXEC, "file_access": OPEN, "file_event": OPEN}
+"""Categories whose events have a hook that can say no."""
+
+
+class PolicyError(ValueError):
+    """The rules do not fit the kernel's policy; the one in force stays."""
+
+
+class PolicyTerm(Struct, frozen=True):
+    """One bit of the policy."""
+
+    rule: Rule
+    event: str
+    asks: Term
+
+
+class KernelPolicy(Struct, frozen=True):
+    """The terms of all rules, by number, and the vectors of each dimension."""
+
+    terms: tuple[PolicyTerm, ...]
+    vectors: dict[Dimension, Vectors]
+
+    @property
+    def everything(self) -> int:
+        """The vector with all terms."""
+        return (1 << len(self.terms)) - 1
+
+    def select(self, dimension: Dimension, is_true: Callable[[AnyNode], bool]) -> int:
+        """The terms that a value satisfies of which ``is_true`` answers every test of this dimension.
+
+        For the dimensions whose values are not numbered beforehand: containers, arguments.
+        """
+        return _Asking(self.terms, dimension).select(is_true)
+
+
+def build_rule_terms(rule: Rule, category: str, condition: AnyNode) -> tuple[PolicyTerm, ...]:
+    """The terms of one rule. Raises :class:`NotDecidable`."""
+    event = _EVENTS.get(category)
+    if event is None:
+        known = CATEGORIES.get(category)
+        raise NotDecidable(f"{known.description if known else category}: there is nothing left to deny")
+    asked = build_terms(condition)
+    if CATEGORIES[category].writes_only:
+        asked = tuple(_and_writes(term) for term in asked)
+    return tuple(PolicyTerm(rule, event, term) for term in asked)
+
+
+def build_policy(terms: Sequence[PolicyTerm]) -> KernelPolicy:
+    """Pack terms.
+
+    Raises:
+        PolicyError: more terms than a vector has bits, or more named bits than a table has room for.
+    """
+    if len(terms) > TERMS_MAX:
+        raise PolicyError(
+            f"the deny rules take {len(terms)} terms of the kernel's policy, which has room for {TERMS_MAX}: "
+            "disable rules, or merge those that differ in a value only"
+        )
+    return KernelPolicy(tuple(terms), {dimension: _pack(terms, dimension) for dimension in Dimension})
+
+
+def _and_writes(term: Term) -> Term:
+    asked = term.get(Dimension.ACCESS)
+    return term | {Dimension.ACCESS: _WRITES if asked is None else all_of([asked, _WRITES])}
+
+
+class _Asking:
+    """The terms that ask one dimension. A vector is that of an unknown value, but for the terms that name the value."""
+
+    def __init__(self, terms: Sequence[PolicyTerm], dimension: Dimension) -> None:
+        self._rest = 0
+        self._expressions: dict[int, AnyNode] = {}
+        for number, term in enumerate(terms):
+            expression = term.asks.get(dimension)
+            if expression is None:
+                self._rest |= 1 << number
+            else:
+                self._expressions[number] = expression
+
+    def tests(self) -> Iterator[tuple[int, AnyNode]]:
+        """Every test, with the number of its term."""
+        for number, expression in self._expressions.items():
+            for test in tests_of(expression):
+                yield number, test
+
+    def select(self, is_true: Callable[[AnyNode], bool]) -> int:
+        """The vector of a value of which ``is_true`` answers every test."""
+        return self._rest | self._bits(self._expressions, is_true)
+
+    def change(self, vector: int, numbers: Iterable[int], is_true: Callable[[AnyNode], bool]) -> int:
+        """``vector`` with these terms asked anew."""
+        for number in numbers:
+            vector &= ~(1 << number)
+        return vector | self._bits(numbers, is_true)
+
+    def _bits(self, numbers: Iterable[int], is_true: Callable[[AnyNode], bool]) -> int:
+        return sum(1 << number for number in numbers if holds(self._expressions[number], is_true))
+
+
+def _pack(terms: Sequence[PolicyTerm], dimension: Dimension) -> Vectors:
+    asking = _Asking(terms, dimension)
+    match dimension.lookup:
+        case Lookup.BEGINNING | Lookup.END:
+            return _pack_texts(asking, dimension.lookup)
+        case Lookup.NUMBER:
+            return _pack_numbers(asking)
+        case Lookup.BITS if dimension is Dimension.EVENT:
+            return _pack_events(terms)
+        case Lookup.BITS:
+            return _pack_bits(asking, dimension)
+        case _:
+            return Vectors(none=asking.select(lambda _: False), entries={})
+
+
+def _pack_texts(asking: _Asking, lookup: Lookup) -> Vectors:
+    """An entry's vector holds what its shorter entries say too: the kernel finds the longest alone."""
+    named: dict[str, set[int]] = {}
+    for number, test in asking.tests():
+        for key in keys_of(test):
+            named.setdefault(key, set()).add(number)
+    none, lengths = asking.select(lambda _: False), sorted({len(key) for key in named})
+    entries: dict[Key, int] = {}
+    for key in sorted(named):
+        implied = {part for part in _parts(key, lookup, lengths) if part in named}
+        numbers = set().union(*(named[part] for part in implied))
+        entries[key] = asking.change(none, numbers, partial(_has_key, implied))
+    return Vectors(none, entries)
+
+
+def _parts(key: str, lookup: Lookup, lengths: Sequence[int]) -> list[str]:
+    sizes = [length for length in lengths if length <= len(key)]
+    return [key[:size] if lookup is Lookup.BEGINNING else key[len(key) - size :] for size in sizes]
+
+
+def _has_key(keys: set[str], test: AnyNode) -> bool:
+    return not keys.isdisjoint(keys_of(test))
+
+
+def _pack_numbers(asking: _Asking) -> Vectors:
+    named: dict[int, set[int]] = {}
+    for number, test in asking.tests():
+        if isinstance(test, Number):
+            named.setdefault(int(test.value), set()).add(number)
+    none = asking.select(partial(_is_number, None))
+    return Vectors(
+        none, {value: asking.change(none, numbers, partial(_is_number, value)) for value, numbers in named.items()}
+    )
+
+
+def _pack_events(terms: Sequence[PolicyTerm]) -> Vectors:
+    """Each term is about one event; there is always one."""
+    events: dict[Key, int] = {}
+    for number, term in enumerate(terms):
+        key = frozenset({term.event})
+        events[key] = events.get(key, 0) | 1 << number
+    return Vectors(0, events)
+
+
+def _pack_bits(asking: _Asking, dimension: Dimension) -> Vectors:
+    names = sorted({name for _, test in asking.tests() for name in _bit_names(test)})
+    if len(names) > BITS_MAX:
+        raise PolicyError(
+            f"the deny rules ask for {len(names)} different {dimension.subject}, the kernel's policy has room for "
+            f"{BITS_MAX}: {', '.join(names)}"
+        )
+    combined = [frozenset(chosen) for size in range(len(names) + 1) for chosen in combinations(names, size)]
+    entries: dict[Key, int] = {bits: asking.select(partial(_is_set, bits)) for bits in combined}
+    return Vectors(entries[frozenset()], entries)
+
+
+def _bit_names(test: AnyNode) -> tuple[str, ...]:
+    """The bits that one test looks at."""
+    match test:
+        case Text(values=values):
+            return values
+        case Flag("file.created"):
+            return ("create",)
+        case Flag(field):
+            name = field.rpartition(".")[2]
+            return (name, UPPER_UNKNOWN) if name == "upper_layer" else (name,)
+    return ()
+
+
+def _is_set(bits: frozenset[str], test: AnyNode) -> bool:
+    match test:
+        case Text(values=values):
+            return not bits.isdisjoint(values)
+        case Flag(value=wanted):
+            name = _bit_names(test)[0]
+            if name == "upper_layer" and UPPER_UNKNOWN in bits:
+                return False
+            return (name in bits) is wanted
+    return False
+
+
+def _is_number(value: int | None, test: AnyNode) -> bool:
+    """``None``: a number that no rule names."""
+    match test:
+        case Number(operator="eq", value=wanted):
+            return value == wanted
+        case Number(operator="neq", value=wanted):
+            return value != wanted
+    return False
