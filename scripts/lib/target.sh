@@ -10,6 +10,7 @@ COMMAND=/usr/local/bin/stockade
 OUR_PLACES=("$PREFIX" "$UNIT_DIR" "${COMMAND%/*}" {/etc,/var/lib,/var/log,/run}/stockade)
 
 # What programs expect of a root and a tree need not have: an image's dev is empty. It is gone with the last process.
+# shellcheck disable=SC2016 # the inner shell expands it
 ENTER_TREE='
 for each in proc dev; do
 	[ ! -d "$0/$each" ] || mount --rbind "/$each" "$0/$each"
