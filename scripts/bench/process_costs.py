@@ -161,6 +161,29 @@ def measure_memory(loop: Path, program: Path, state: Path, events: int) -> dict:
         }
 
 
+def measure_hostile_memory(program: Path, state: Path, spawns: int) -> dict:
+    """PSS after a flood made to fill tables: each program under a name of its own, 4 KiB of arguments that never
+    repeat, and an open of a watched file."""
+    with running_service(state_dir=state) as service:
+        begin = service.pss_bytes()
+        flooding = [
+            subprocess.Popen([sys.executable, HERE / "hostile_flood.py", program, str(spawns // 2), str(cpu)])
+            for cpu in (0, 1)
+        ]
+        peak = begin
+        while any(process.poll() is None for process in flooding):
+            peak = max(peak, service.pss_bytes())
+            time.sleep(1)
+        status = service.status()
+        return {
+            "begin_mib": round(begin / 2**20, 1),
+            "peak_mib": round(max(peak, service.pss_bytes()) / 2**20, 1),
+            "events": sum(rate["count"] for rate in status["events"].values()),
+            "lost": status["lost"]["total"],
+            "limited": status["limited"]["total"],
+        }
+
+
 def measure_loss(loop: Path, program: Path, state: Path, seconds: float) -> dict:
     """The fastest exec loops that two cores make: what is lost."""
     with running_service(state_dir=state) as service:
@@ -223,6 +246,9 @@ def main() -> None:
             "idle_percent": lambda: measure_idle(state),
             "replay": lambda: measure_replay(loop, program, folder, state),
             "memory": lambda: measure_memory(loop, program, state, int(os.environ.get("BENCH_EVENTS", "1000000"))),
+            "hostile_memory": lambda: measure_hostile_memory(
+                program, state, int(os.environ.get("BENCH_HOSTILE_SPAWNS", "60000"))
+            ),
             "loss": lambda: measure_loss(loop, program, state, float(os.environ.get("BENCH_LOSS_S", "60"))),
         }
         for case, measure in cases.items():
