@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stockade")
 def cli() -> None:
-    """Watch what containers and host processes do, and stop what must not happen."""
+    """Watch what containers and host processes do, while they do it, and alert by rules."""
 
 
 def main() -> None:

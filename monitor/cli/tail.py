@@ -147,6 +147,7 @@ def _choose_observed(container: str | None) -> Literal["any", "none", "all"]:
 def follow(stream: ServiceConnection, render: Renderer) -> None:
     """Print what comes until the service ends it. Raises ``BrokenPipeError`` when nobody reads stdout."""
     out = sys.stdout.buffer
+    is_empty = True
     while True:
         if not stream.has_reply:
             out.flush()
@@ -156,9 +157,10 @@ def follow(stream: ServiceConnection, render: Renderer) -> None:
             fail("the service has gone without a word: see 'journalctl -u stockade'", ExitCode.HOST)
         if "@timestamp" in reply:
             out.write(render(reply))
+            is_empty = False
         elif "end" in reply:
             out.flush()
-            _end(reply)
+            _end(reply, is_empty=is_empty)
         else:
             _show_notice(reply)
 
@@ -179,8 +181,10 @@ def _show_notice(reply: Reply) -> None:
         warn(f"{count} records dropped: they came faster than this output takes them")
 
 
-def _end(reply: Reply) -> NoReturn:
+def _end(reply: Reply, *, is_empty: bool) -> NoReturn:
     reason = str(reply["end"])
     if reason != "no more is kept":
         warn(reason)
+    elif is_empty:
+        warn("nothing that is kept matches")
     sys.exit(ExitCode.OK)

@@ -22,6 +22,7 @@ from monitor.config.settings import Observe, Settings
 from monitor.engine.engine import Engine
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.host.cgroups import TagHierarchy
+from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.protected_files import find_protected_files, find_runtime_files
 from monitor.model.events import ServiceFailure, Tick
 from monitor.model.ids import CgroupId, ProcessKey
@@ -42,6 +43,10 @@ TICK_S: Final = 0.5
 LOSSES_EVERY_TICKS: Final = 2
 HEARTBEAT_EVERY_TICKS: Final = 10
 OBSERVES_MAX: Final = 64
+FOREIGN_PIDS: Final = (
+    "this is not the host's pid namespace: what runs already is unknown, and so are our own processes; "
+    "run it in the host's (a container: with --pid=host)"
+)
 STOP_READ_S: Final = 2.0
 """At the end what the rings still hold is judged, for so long."""
 
@@ -116,6 +121,8 @@ class Service:
         self._next_token = 1
         self._ticks = 0
         self._is_stopped = False
+        self.sees_whole_host = is_in_first_namespace("pid")
+        """Process ids of events are then those of /proc."""
         self._heartbeat = CpuHeartbeat(parts.sensors.read_heartbeats)
         self.lost: dict[tuple[str, CgroupId, str], int] = {}
         """Records lost so far by (type, cgroup id, reason)."""
@@ -138,7 +145,11 @@ class Service:
             self.tagging.walk_in()
             self.sensors.attach_syscalls()
         except (LibbpfError, OSError) as error:
-            raise KernelSupportError(f"a sensor cannot be attached: {error} (run `stockade doctor`)") from error
+            raise KernelSupportError(
+                f"a sensor cannot be attached: {error.strerror} (run `stockade doctor`)"
+            ) from error
+        if not self.sees_whole_host:
+            _LOG.warning("%s", FOREIGN_PIDS)
         self.reader.start()
         self_test_s = await self.canary.run()
         self.pipeline.ports.sinks = self.parts.sinks
@@ -280,10 +291,15 @@ def require_privilege() -> None:
     """Refuse early, in one line, what would fail later in a worse place.
 
     Raises:
-        KernelSupportError: not root, or a kernel without type information.
+        KernelSupportError: not root, a root that may not, or a kernel without type information.
     """
     if os.geteuid() != 0:
         raise KernelSupportError("stockade needs root to load BPF programs: run it with sudo")
+    if "CAP_SYS_ADMIN" not in read_capabilities():
+        raise KernelSupportError(
+            "root lacks CAP_SYS_ADMIN here, and no sensor can be attached: in a container, "
+            "run it with --privileged --pid=host --cgroupns=host (`stockade doctor` says more)"
+        )
     if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):
         raise KernelSupportError(
             "this kernel has no BTF type information (/sys/kernel/btf/vmlinux): "

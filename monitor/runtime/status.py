@@ -16,7 +16,7 @@ from monitor.bpf.sensors import (
 from monitor.host.own_memory import read_own_memory
 from monitor.model.events import Tick
 from monitor.model.rule import Rule
-from monitor.runtime.service import Service
+from monitor.runtime.service import FOREIGN_PIDS, Service
 from monitor.sinks.console import ConsoleSink
 from monitor.sinks.ecs_fill import KINDS
 from monitor.sinks.status import (
@@ -145,6 +145,8 @@ class StatusBuilder:
             notes.append(f"CPU {cpus} delivers no events: restart the service")
         if not service.parts.settings.pin_dir.is_mount():
             notes.append(f"no bpffs at {service.parts.settings.pin_dir}: denial would not outlive the service")
+        if not service.sees_whole_host:
+            notes.append(FOREIGN_PIDS)
         tagging = service.tagging
         if not tagging.hierarchy.is_whole:
             notes.append("only a part of the cgroup tree is visible: containers outside it show as the host")

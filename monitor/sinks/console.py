@@ -78,9 +78,7 @@ class ConsoleSink:
         color: bool,
         mode: str,
         alerts_only: bool = False,
-        on_closed: Callable[[], None] | None = None,
     ) -> None:
-        """``on_closed`` is called once, from the thread, when nobody reads the output any more."""
         self.origin = origin
         """Assign a new one after a suspend or a step of the clock."""
         self.dropped = 0
@@ -88,7 +86,6 @@ class ConsoleSink:
         self._stream = stream
         self._mode = mode
         self._alerts_only = alerts_only
-        self._on_closed = on_closed
         self._render = build_renderer(output, color=color)
         self._sequence = 0
         self._told = 0
@@ -135,9 +132,8 @@ class ConsoleSink:
                 self._tell_dropped()
         except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self._is_closed = True
-            logger.debug("the output is gone: %s", error)
-            if self._on_closed is not None:
-                self._on_closed()
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            logger.warning("nothing more is shown here (%s); the service goes on: see `stockade tail`", reason)
 
     def _take(self) -> tuple[list[Numbered], bool]:
         """Wait for a record and return it with those that came with it; and whether it is over."""

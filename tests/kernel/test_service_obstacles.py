@@ -236,6 +236,19 @@ def test_root_without_its_capabilities_is_told_in_one_line(
 
     assert status == 3, said
     assert said.count("\n") == 1, said
+    assert "CAP_SYS_ADMIN" in said
     assert "stockade doctor" in said
     assert [path.name for path in tmp_path.glob("run/*")] in ([], ["lock"])
     assert not (tmp_path / "recording").exists()
+
+
+def test_another_pid_namespace_than_the_hosts_is_told_before_ready(sandbox: Sandbox, tmp_path: Path) -> None:
+    """As in a container that is privileged and has pids of its own."""
+    words = f"--run-dir={tmp_path}/run", f"--state-dir={tmp_path}/state", "--duration=0.2"
+    prefix = "unshare", "--pid", "--fork", "--mount-proc"
+    status, said = stockade(sandbox, "run", *words, prefix=prefix)
+
+    assert status == 0, said
+    assert said.startswith("stockade: this is not the host's pid namespace: ")
+    assert "--pid=host" in said.splitlines()[0]
+    assert "is ready" in said

@@ -71,6 +71,13 @@ def test_alerts_alone_and_one_container(served: RunningStream) -> None:
     assert numbers(run("tail", "--container", "host", *options).stdout) == [1]
 
 
+def test_an_empty_answer_is_told_apart_from_a_failed_one(served: RunningStream) -> None:
+    served.publish(samples.context())
+    done = run("tail", "--container", "nosuch", "--no-follow", "--run-dir", served.folder)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "stockade: nothing that is kept matches\n")
+
+
 def test_pretty_is_plain_where_stdout_is_no_terminal(served: RunningStream) -> None:
     served.publish(samples.context(samples.exec_event(args=("cat", "\x1b[31mred"))), samples.alert())
     done = run("tail", "--no-follow", "--run-dir", served.folder)

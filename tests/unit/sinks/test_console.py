@@ -4,7 +4,8 @@ import io
 import json
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import msgspec
 import pytest
@@ -220,17 +221,31 @@ def test_a_paused_output_costs_its_own_records_only(caplog: pytest.LogCaptureFix
     assert f"{console.dropped} records not shown" in caplog.text
 
 
-def test_an_output_that_nobody_reads_any_more_is_told_once() -> None:
+def open_left_pipe() -> BinaryIO:
     reader, writer = os.pipe()
     os.close(reader)
-    closed = threading.Semaphore(0)
-    stream = os.fdopen(writer, "wb", buffering=0)
-    console = sink(stream, on_closed=closed.release)
-    console.start()
-    console.publish_event(samples.context())
+    return os.fdopen(writer, "wb", buffering=0)
 
-    assert closed.acquire(timeout=10)
-    console.publish_event(samples.context())
-    console.stop()
-    assert not closed.acquire(blocking=False)
-    stream.close()
+
+def open_full_disk() -> BinaryIO:
+    return os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", buffering=0)
+
+
+@pytest.mark.parametrize(
+    ("open_output", "reason"),
+    [(open_left_pipe, "Broken pipe"), (open_full_disk, "No space left on device")],
+    ids=["nobody reads it", "disk full"],
+)
+def test_an_output_that_takes_no_more_is_told_once(
+    open_output: Callable[[], BinaryIO], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_output() as stream:
+        console = sink(stream)
+        console.start()
+        console.publish_event(samples.context())
+        console.stop()
+        console.publish_event(samples.context())
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"nothing more is shown here ({reason}); the service goes on: see `stockade tail`"
+    ]
