@@ -6,6 +6,7 @@ tested nothing cannot be green.
 """
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -15,6 +16,12 @@ from tests.support.prerequisites import CHECKS, find_obstacle
 from tests.support.sandbox import find_modes
 
 MUST_RUN = os.environ.get("STOCKADE_KERNEL_TESTS") == "1"
+
+
+def pytest_configure() -> None:
+    """A job that a script puts in the background ignores SIGINT, and so would all that the tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
