@@ -20,7 +20,7 @@
 #define OPEN_SEED_HASH 4
 #define OPEN_SEED_LEVEL 5
 
-/* In a section of their own: one cache line, where those of user space's tables may be cold. */
+/* What every open reads, in a section of its own: so it lies in one cache line. */
 #define OPEN_CONTROL SEC(".data.open")
 
 /* Multipliers, odd and random for each load: nobody can prepare names that collide. */

@@ -14,7 +14,6 @@ from typing import Final
 
 from monitor.model.kernel_policy import PATH_END, PREFIX_BYTES_MAX, RULE_TERMS_MAX, Dimension
 from monitor.rules.field import fold_ascii
-from monitor.rules.fields import find_field
 from monitor.rules.ir import And, AnyNode, Exists, Flag, Not, Number, Or, Regex, Text
 from monitor.rules.trees import all_of, any_of
 
@@ -116,9 +115,7 @@ def keys_of(test: AnyNode) -> tuple[str, ...]:
 
 
 def _describe(leaf: AnyNode) -> str:
-    name = getattr(leaf, "field", "")
-    field = find_field(name)
-    what = field.name if field else name
+    what = getattr(leaf, "field", "")
     match leaf:
         case Text(match=match):
             return f"{what} ({match})"

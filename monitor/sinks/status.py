@@ -168,8 +168,9 @@ def build_subject(risk: Risk, name: str = "") -> SubjectStatus:
 
 def build_container(container: Container, *, is_gone: bool = False) -> ContainerStatus:
     """Describe a container for the status."""
-    own = container
-    return ContainerStatus(own.id, own.runtime, own.name, own.image_name, own.pending, is_gone)
+    return ContainerStatus(
+        container.id, container.runtime, container.name, container.image_name, container.pending, is_gone
+    )
 
 
 class RateMeter:
