@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -16,6 +15,7 @@ from monitor.bpf.sensors import Sensors
 from monitor.config.settings import Settings
 from monitor.host.cgroups import CgroupSupportError, TagHierarchy, find_tag_hierarchy
 from monitor.host.notify import ServiceManager
+from monitor.host.priority import before_others
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.control import ServiceControl
 from monitor.runtime.errors import KernelSupportError
@@ -32,7 +32,6 @@ from monitor.sinks.stream import EventStream
 
 _LOG: Final = logging.getLogger(__name__)
 ORIGIN_EVERY_TICKS: Final = 60
-NICE: Final = -5
 GC_THRESHOLDS: Final = (10_000, 20, 100)
 
 
@@ -56,8 +55,8 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
     """
     rules, responses = load_rule_set(settings), load_response_policy(settings)
     require_privilege()
-    _prefer_ourselves()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(before_others())
         if options.serve_sockets:
             lock = InstanceLock(settings.run_dir)
             stack.callback(lock.release)
@@ -73,13 +72,6 @@ def _tame_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-
-
-def _prefer_ourselves() -> None:
-    """Before ordinary work on a busy host: a late reader loses records. The unit asks for the same."""
-    with contextlib.suppress(OSError):
-        if os.getpriority(os.PRIO_PROCESS, 0) == 0:
-            os.setpriority(os.PRIO_PROCESS, 0, NICE)
 
 
 async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
