@@ -8,7 +8,7 @@
  * On exit only: what counts is the file that was opened, not what was asked for.
  */
 #include "maps.bpf.h"
-#include "emit.bpf.h"
+#include "bulk.bpf.h"
 #include "open_filter.bpf.h"
 
 /* Kinds of opens for the limiter: one of each pattern and program passes each second, whatever the flood. */

@@ -155,9 +155,4 @@ static __always_inline void urgent_submit(struct slot *slot, bool wake)
 	ring_submit(&events_urgent, RING_URGENT, slot, wake);
 }
 
-static __always_inline void bulk_submit(struct slot *slot)
-{
-	ring_submit(&events_bulk, RING_BULK, slot, true);
-}
-
 #endif

@@ -17,6 +17,14 @@
 const volatile __weak u64 limit_per_s[2] = { 20000, 20000 };
 const volatile __weak u64 limit_burst[2] = { 40000, 40000 };
 
+/* Token buckets. Least recently used ones go first: an evicted bucket starts full again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct bucket_key);
+	__type(value, struct bucket);
+} buckets __weak SEC(".maps");
+
 struct first_key {
 	u64 cgroup_id;
 	u64 what;

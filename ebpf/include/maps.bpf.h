@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Maps and settings that all sensors share. Weak, because every family includes
- * them and the linker (bpftool gen object) keeps one of each.
+ * Maps and settings that all programs of an object share. Weak, because every family
+ * of sensors includes them and the linker (bpftool gen object) keeps one of each;
+ * enforcement, an object that outlives the service, has its own of each.
  *
  * What happens when one is full is said at each.
  */
@@ -36,11 +37,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
 } events_urgent __weak SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
-} events_bulk __weak SEC(".maps");
 
 /* Scratch memory to build a record in, taken by compare-and-swap: a per-CPU buffer would be
  * overwritten where the kernel preempts programs. None free: the record is lost and counted. */
@@ -88,14 +84,6 @@ struct {
 	__type(key, u32);
 	__type(value, u64);
 } losses_unattributed __weak SEC(".maps");
-
-/* Token buckets. Least recently used ones go first: an evicted bucket starts full again. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct bucket_key);
-	__type(value, struct bucket);
-} buckets __weak SEC(".maps");
 
 /* The service's own tasks, inherited by fork; freed with the task. */
 struct {
