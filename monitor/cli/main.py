@@ -72,23 +72,37 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_standard_streams()
     try:
-        cli.main(standalone_mode=False, prog_name="stockade")
+        # Not cli.main(): it makes exit status 1 of a reader that has gone.
+        with cli.make_context("stockade", sys.argv[1:]) as context:
+            cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
+        _discard_output(1)
         sys.exit(0)
     except OSError as error:
         _end(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 3, error)
     except Exception as error:
         # The edge: a mistake of ours is one line and an exit code of its own.
         _end(f"internal error: {type(error).__name__}: {error}", 4, error)
+
+
+def _show(error: click.ClickException) -> None:
+    try:
+        error.show()
+    except BrokenPipeError:
+        _discard_output(2)
+
+
+def _discard_output(descriptor: int) -> None:
+    """What is buffered for it cannot be written: keep the interpreter from trying once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _open_standard_streams() -> None:
@@ -115,8 +129,7 @@ def _end(message: str, code: int, error: Exception) -> NoReturn:
         at = traceback.extract_tb(error.__traceback__)[-1]
         message += f" (at {at.filename}:{at.lineno}; all of it with `python -X dev -m monitor.cli.main`)"
     warn(message)
-    # What is buffered cannot be written: keep the interpreter from trying once more at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _discard_output(1)
     sys.exit(code)
 
 

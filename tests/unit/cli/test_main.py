@@ -33,6 +33,29 @@ def test_a_full_disk_is_one_line(command: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "run --help", "rules --help", "rules check --help", "rules list rules"]
+)
+def test_a_reader_that_has_gone_is_no_error(command: str) -> None:
+    done = run_without_reader(*command.split(), stderr=subprocess.PIPE)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("mistake", [(), ("no-such-command",), ("run", "--no-such-option")])
+def test_a_mistake_is_one_although_nobody_reads_of_it(mistake: tuple[str, ...]) -> None:
+    assert run_without_reader(*mistake, stderr=subprocess.STDOUT).returncode == 2
+
+
+def run_without_reader(*words: str, stderr: int) -> subprocess.CompletedProcess[str]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        return subprocess.run(
+            [*LINE, *words], stdout=nobody, stderr=stderr, cwd=REPOSITORY, text=True, timeout=WAIT_S, check=False
+        )
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["--version", "rules list rules"])
 def test_closed_streams_break_nothing(command: str, closed: str) -> None:
