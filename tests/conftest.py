@@ -11,6 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.support.leftovers import end_leftovers
 from tests.support.oci import find_runtimes
 from tests.support.prerequisites import CHECKS, find_obstacle
 from tests.support.sandbox import find_modes
@@ -26,6 +27,13 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests with large counts too")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Containers of a test run that was killed would be found by the walks of this one."""
+    if os.geteuid() == 0:
+        for each in end_leftovers():
+            session.config.get_terminal_writer().line(f"ended what a killed test run left: {each}")
 
 
 def pytest_report_header() -> list[str]:

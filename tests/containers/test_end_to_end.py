@@ -198,7 +198,7 @@ class TestInAContainer:
     ],
 )
 def test_the_shapes_of_other_runtimes(shape: str, runtime: str, sandbox: Sandbox, tail: Tail, rootfs: Path) -> None:
-    identifier = oci.new_id()
+    identifier = oci.new_container_id()
     wish = oci.Wish(id=identifier, cgroup_path=shape.format(id=identifier))
     oci.run_container(sandbox, oci.find_runtimes()[0], rootfs, "echo", identifier, wish=wish)
 
@@ -208,11 +208,12 @@ def test_the_shapes_of_other_runtimes(shape: str, runtime: str, sandbox: Sandbox
 
 
 def test_a_free_cgroup_name_is_a_container_too(sandbox: Sandbox, tail: Tail, rootfs: Path) -> None:
-    wish = oci.Wish(id="web-1", cgroup_path="/my-own-name")
+    name = oci.free_name()
+    wish = oci.Wish(id="web-1", cgroup_path=f"/{name}")
     oci.run_container(sandbox, oci.find_runtimes()[0], rootfs, "echo", "free name", wish=wish)
 
     ran = tail.wait_for(has(event__action="exec", process__args=["echo", "free name"]))
-    assert field(ran, "container.id") == "my-own-name"
+    assert field(ran, "container.id") == name
 
 
 def test_a_flood_in_one_container_does_not_delay_what_another_does(

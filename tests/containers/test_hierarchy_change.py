@@ -14,7 +14,7 @@ from tests.support.service import Service, Tail
 pytestmark = pytest.mark.containers
 
 WAIT_S = 15
-SHAPES = ("/docker/{id}", "/a-free-name")
+SHAPES = ("/docker/{id}", "/{free}")
 
 
 @pytest.fixture(params=oci.find_runtimes())
@@ -43,9 +43,10 @@ def inner() -> Iterator[Sandbox]:
 def test_the_first_container_changes_the_hierarchy_and_is_tagged(
     host: Sandbox, inner: Sandbox, runtime: str, shape: str, rootfs: Path
 ) -> None:
-    identifier = oci.new_id()
-    wish = oci.Wish(id=identifier, cgroup_path=shape.format(id=identifier))
-    name = identifier if "{id}" in shape else "a-free-name"
+    identifier = oci.new_container_id()
+    path = shape.format(id=identifier, free=oci.free_name())
+    wish = oci.Wish(id=identifier, cgroup_path=path)
+    name = path.rpartition("/")[2]
     script = "cat /etc/shadow > /dev/null; exec sleep 3600"
     with Service(host) as service:
         assert service.status()["hierarchy"].startswith("cgroup2 at ")

@@ -1,35 +1,14 @@
 """The harness by itself: each cgroup mode is what it says, runtimes run in it, and nothing is left."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support import oci, supervisor
 from tests.support.sandbox import Sandbox, SandboxError, find_modes
+from tests.support.traces import cgroup_tree, switched_on, wait_gone
 
 pytestmark = pytest.mark.containers
-
-
-def cgroup_tree() -> set[str]:
-    """Every cgroup of the machine below a depth that only containers reach."""
-    return {str(path) for base in supervisor.cgroup_mounts() for path in base.glob("*/") if path.is_dir()}
-
-
-def switched_on() -> str:
-    root = next((path for path, kind in supervisor.cgroup_mounts().items() if kind == "cgroup2"), None)
-    return (root / "cgroup.subtree_control").read_text() if root else ""
-
-
-def wait_gone(pid: int) -> None:
-    end = time.monotonic() + 10
-    while (found := supervisor.read_stat(pid)) and found.state not in "ZX":
-        assert time.monotonic() < end, f"process {pid} outlives its sandbox"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("mode", find_modes())
@@ -62,7 +41,7 @@ def test_mounts_and_network_are_private() -> None:
 @pytest.mark.parametrize(("runtime", "mode"), oci.find_combinations())
 def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Path) -> None:
     cgroups, controllers = cgroup_tree(), switched_on()
-    wish = oci.Wish(cgroup_path=f"/kubepods/besteffort/pod1234/{oci.new_id()}")
+    wish = oci.Wish(cgroup_path=f"/kubepods/besteffort/pod1234/{oci.new_container_id()}")
     with Sandbox(mode, network=True) as sandbox:
         with oci.start_container(sandbox, runtime, rootfs, wish=wish) as container:
             pid = container.pid
@@ -86,12 +65,12 @@ def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Pa
         "/system.slice/docker-{id}.scope",
         "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod12.slice/cri-containerd-{id}.scope",
         "/libpod_parent/libpod-{id}",
-        "/a-free-name",
+        "/{free}",
     ],
 )
 def test_any_cgroup_path_shape_can_be_had(shape: str, rootfs: Path) -> None:
-    identifier = oci.new_id()
-    wish = oci.Wish(id=identifier, cgroup_path=shape.format(id=identifier))
+    identifier = oci.new_container_id()
+    wish = oci.Wish(id=identifier, cgroup_path=shape.format(id=identifier, free=oci.free_name()))
     with Sandbox(find_modes()[0]) as sandbox:
         done = oci.run_container(sandbox, oci.find_runtimes()[0], rootfs, "cat", "/proc/self/cgroup", wish=wish)
 
@@ -112,44 +91,6 @@ def test_a_failed_start_says_why(rootfs: Path) -> None:
         oci.start_container(sandbox, oci.find_runtimes()[0], rootfs, "/no/such/program"),
     ):
         pass
-
-
-def test_what_was_forgotten_is_ended(rootfs: Path) -> None:
-    """A daemon that left its parent, and a container whose runtime was killed."""
-    cgroups = cgroup_tree()
-    with Sandbox(find_modes()[0]) as sandbox:
-        sandbox.run(["sh", "-c", "setsid sleep 3600 > /dev/null 2>&1 &"])
-        daemons = supervisor.find_members_of(sandbox.pid)
-        abandoned = oci.start_container(sandbox, oci.find_runtimes()[0], rootfs)
-        container = abandoned.__enter__()
-        pid = container.pid
-        container.kill_runtime()
-
-    assert len(daemons) == 1
-    for ended in (*daemons, pid):
-        wait_gone(ended)
-    assert cgroup_tree() == cgroups
-
-
-def test_a_killed_test_run_leaves_nothing(rootfs: Path) -> None:
-    cgroups = cgroup_tree()
-    script = f"""
-import os, pathlib, signal
-from tests.support import oci
-from tests.support.sandbox import Sandbox
-sandbox = Sandbox({find_modes()[0]!r}).__enter__()
-abandoned = oci.start_container(sandbox, {oci.find_runtimes()[0]!r}, pathlib.Path({str(rootfs)!r}))
-container = abandoned.__enter__()
-print(sandbox.pid, container.pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."])}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
-
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    for pid in map(int, done.stdout.split()):
-        wait_gone(pid)
-    assert cgroup_tree() == cgroups
 
 
 def test_an_unknown_mode_is_refused_in_words() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.service import REPOSITORY, Service, Tail, read_bpf_ids, stockade_command, wait_unloaded
+from tests.support.service import REPOSITORY, Service, Tail, read_bpf_ids, recording, stockade_command, wait_unloaded
 
 pytestmark = pytest.mark.kernel
 
@@ -182,25 +182,20 @@ def test_a_killed_service_leaves_nothing_attached(sandbox: Sandbox) -> None:
 
 
 def test_two_replays_of_a_recording_are_byte_identical_and_show_what_was_seen(tmp_path: Path) -> None:
-    recording = tmp_path / "recording"
-    recorder = subprocess.Popen(
-        stockade_command("record", recording, f"--state-dir={tmp_path}/state", "--duration=2"),
-        stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert recorder.stderr
-    assert "recording into" in recorder.stderr.readline()
-    subprocess.run(["/bin/sh", "-c", "/bin/cat /etc/shadow >/dev/null; true recorded-mark"], check=True)
-    assert recorder.wait(30) == 0
-    assert recording.stat().st_mode & 0o777 == 0o600
+    file = tmp_path / "recording"
+    with recording(file, tmp_path / "state", duration_s=2) as recorder:
+        subprocess.run(["/bin/sh", "-c", "/bin/cat /etc/shadow >/dev/null; true recorded-mark"], check=True)
+        assert recorder.wait(30) == 0
+    assert file.stat().st_mode & 0o777 == 0o600
 
-    first, second = (stockade("replay", recording, "-o", "json", f"--state-dir={tmp_path}/state") for _ in range(2))
+    first, second = (stockade("replay", file, "-o", "json", f"--state-dir={tmp_path}/state") for _ in range(2))
 
     assert first.returncode == 0, first.stderr
     assert first.stdout == second.stdout
     documents = [json.loads(line) for line in first.stdout.splitlines()]
     assert any(document.get("file", {}).get("path") == "/etc/shadow" for document in documents)
     assert any(document.get("rule", {}).get("name") == "shadow_file_read" for document in documents)
-    assert_replay_ends_with_its_output(recording, tmp_path)
+    assert_replay_ends_with_its_output(file, tmp_path)
 
 
 def assert_replay_ends_with_its_output(recording: Path, folder: Path) -> None:

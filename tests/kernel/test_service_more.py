@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.documents import Document
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.service import REPOSITORY, Service, stockade_command
+from tests.support.service import Service, recording
 
 pytestmark = pytest.mark.kernel
 
@@ -74,17 +74,11 @@ def test_after_a_storm_of_reloads_the_last_rules_are_in_force(service: Service, 
 
 
 def test_a_recording_on_a_full_disk_ends_with_one_line(small_disk: Path, tmp_path: Path) -> None:
-    recording = small_disk / "recording"
-    process = subprocess.Popen(
-        stockade_command("record", recording, f"--state-dir={tmp_path}", "--duration=60"),
-        stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert process.stderr
-    first = process.stderr.readline()
-    for _ in range(400):
-        subprocess.run(["/bin/true", "x" * 500], check=True)
-    _, rest = process.communicate(timeout=WAIT_S)
+    file = small_disk / "recording"
+    with recording(file, tmp_path, duration_s=60) as recorder:
+        for _ in range(400):
+            subprocess.run(["/bin/true", "x" * 500], check=True)
+        _, rest = recorder.communicate(timeout=WAIT_S)
 
-    assert first.startswith("recording into"), rest
-    assert process.returncode == 3
-    assert rest == f"stockade: {recording} could not be written on, the recording ends early: No space left on device\n"
+    assert recorder.returncode == 3
+    assert rest == f"stockade: {file} could not be written on, the recording ends early: No space left on device\n"

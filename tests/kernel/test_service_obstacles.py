@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.service import REPOSITORY, read_bpf_ids, stockade_command, wait_unloaded
+from tests.support.service import REPOSITORY, read_bpf_ids, start_stockade, stockade_command, wait_unloaded
 
 pytestmark = pytest.mark.kernel
 
@@ -81,12 +81,8 @@ def wait_until(process: subprocess.Popen[str], moment: object, folder: Path) -> 
 def test_a_stop_during_the_start_is_no_failure_and_leaves_nothing(
     moment: object, number: signal.Signals, many_rules: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        stockade_command(
-            "run", f"--rules={many_rules}", f"--run-dir={tmp_path}/run", f"--state-dir={tmp_path}/state"
-        ),
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
-    )  # fmt: skip
+    folders = (f"--run-dir={tmp_path}/run", f"--state-dir={tmp_path}/state")
+    process = start_stockade("run", f"--rules={many_rules}", *folders)
     wait_until(process, moment, tmp_path)
     attached = read_bpf_ids(process.pid)
     process.send_signal(number)
@@ -102,10 +98,7 @@ def test_a_stop_during_the_start_is_no_failure_and_leaves_nothing(
 def test_a_recording_that_was_stopped_before_it_began_leaves_no_file(
     moment: object, many_rules: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        stockade_command("record", tmp_path / "file", f"--rules={many_rules}", f"--state-dir={tmp_path}/state"),
-        stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
-    )  # fmt: skip
+    process = start_stockade("record", tmp_path / "file", f"--rules={many_rules}", f"--state-dir={tmp_path}/state")
     wait_until(process, moment, tmp_path)
     attached = read_bpf_ids(process.pid)
     process.send_signal(signal.SIGTERM)

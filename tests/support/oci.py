@@ -10,7 +10,6 @@ no device rules.
 """
 
 import json
-import secrets
 import shutil
 import subprocess
 import time
@@ -20,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support import leftovers
+from tests.support.leftovers import new_container_id
 from tests.support.sandbox import CAP_SYS_RESOURCE, PATH, Sandbox, SandboxError, find_modes, has_capability
 
 CAPABILITIES = (
@@ -57,9 +58,9 @@ def find_combinations() -> tuple[tuple[str, str], ...]:
     return tuple((name, mode) for mode in find_modes() for name in find_runtimes() if supports(name, mode))
 
 
-def new_id() -> str:
-    """A container id as docker, containerd and podman make them: 64 hex digits."""
-    return secrets.token_hex(32)
+def free_name() -> str:
+    """Of a container or a cgroup, as somebody might choose it: nothing in it tells of a runtime."""
+    return f"a-free-name-{leftovers.mark()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ def run_container(
 
 
 def _complete(wish: Wish) -> Wish:
-    identifier = wish.id or new_id()
+    identifier = wish.id or new_container_id()
     return replace(wish, id=identifier, cgroup_path=wish.cgroup_path or f"/docker/{identifier}")
 
 

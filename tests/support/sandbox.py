@@ -3,7 +3,8 @@
 A :class:`Sandbox` is a child process with a mount namespace (and, if asked, a network namespace)
 of its own, which shows one of the cgroup layouts of real hosts. Commands are run *in* it. It ends
 with everything that was started in it, also when the test run is killed. What is left all the
-same is an error of the test.
+same is an error of the test; what it leaves when the supervisor is killed with it,
+:mod:`tests.support.leftovers` ends.
 
 =========  =============================================================================================
 mode       what a program in the sandbox sees
@@ -11,12 +12,13 @@ mode       what a program in the sandbox sees
 `hybrid`   as this machine boots: v1 controllers, and cgroup2 beside them at ``/sys/fs/cgroup/unified``
 `v1`       cgroup2 unmounted: all containers share cgroup2 id 1, only the v1 hierarchies tell them apart
 `v2`       cgroup2 at ``/sys/fs/cgroup``, the machine's real root: paths as on a modern host
-`v2ns`     the same in a cgroup namespace: containers are ``/stockade-test-PID/...`` seen from outside
+`v2ns`     the same in a cgroup namespace: containers are ``/stockade-test-.../...`` seen from outside
 =========  =============================================================================================
 """
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tests.support import supervisor
+from tests.support import leftovers, supervisor
 
 PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
@@ -63,7 +65,8 @@ class Sandbox:
         self._own_cgroup = ""
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-I", "-S", supervisor.__file__, self.mode]
+        name = f"stockade-test-{secrets.token_hex(4)}-{leftovers.mark()}"
+        command = [sys.executable, "-I", "-S", supervisor.__file__, self.mode, name]
         self._supervisor = subprocess.Popen(
             command + (["--network"] if self._network else []),
             stdin=subprocess.PIPE,
@@ -123,7 +126,8 @@ class Sandbox:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """A fixed environment: what the caller's shell holds must not change a test."""
-        return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(extra or {})}
+        ours = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", leftovers.VARIABLE: leftovers.mark()}
+        return {**ours, **(extra or {})}
 
     def run(
         self,

@@ -2,7 +2,8 @@
 
 :class:`Service` starts ``stockade run`` with folders of its own and waits until it reports
 readiness as it does to systemd. :class:`Tail` is a ``stockade tail -o json`` process; tests wait
-for documents, with a deadline, and never sleep.
+for documents, with a deadline, and never sleep. :func:`start_stockade` and :func:`recording` are
+for what needs no sandbox.
 """
 
 import json
@@ -15,12 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.support.documents import Document, Predicate, summarize
+from tests.support.leftovers import DYING_WITH_US
 from tests.support.sandbox import Sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,6 +35,30 @@ SHOWN_DOCUMENTS = 25
 def stockade_command(*words: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
     """The command line of a ``stockade`` subcommand from this working tree."""
     return [sys.executable, "-m", "monitor.cli.main", *words]
+
+
+def start_stockade(*words: str | os.PathLike[str]) -> subprocess.Popen[str]:
+    """Start a subcommand on this machine itself; what it prints on standard error can be read."""
+    return subprocess.Popen(
+        [*DYING_WITH_US, *stockade_command(*words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+
+
+@contextmanager
+def recording(file: Path, state_dir: Path, *, duration_s: int) -> Iterator[subprocess.Popen[str]]:
+    """``stockade record``, which records by the time the block begins."""
+    with start_stockade("record", file, f"--state-dir={state_dir}", f"--duration={duration_s}") as process:
+        assert process.stderr
+        try:
+            if "recording into" not in (first := process.stderr.readline()):
+                raise ServiceError(f"stockade record: {first}{process.stderr.read()}")
+            yield process
+        finally:
+            process.kill()
 
 
 class ServiceError(Exception):

@@ -7,7 +7,9 @@ that a runtime is about to make. End of input, also by the death of the test run
 sandbox: processes by pidfd, then cgroups, then what was switched on in the cgroup root.
 What could not be removed is reported as ``{"left": [...]}``.
 
-Clean-up finds processes by mount namespace, by announced cgroup, and by descent from those.
+Clean-up finds processes by mount namespace, by announced cgroup, and by descent from those. Cgroups
+above the announced ones (``/docker``) may be other test runs' too: they are made here, marked by an
+extended attribute, and removed by the last one who needs them.
 """
 
 import argparse
@@ -19,12 +21,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWNET = 0x20000, 0x2000000, 0x40000000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x40000, 2
 CGROUP = Path("/sys/fs/cgroup")
+PARENT_MARK = "trusted.stockade-test"
 END_WAIT_S = 10.0
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -58,12 +62,12 @@ def cgroup_mounts(pid: int | str = "self") -> dict[Path, str]:
 class Namespaces:
     """The calling process's move into a cgroup mode, and its way back out of the cgroup it made."""
 
-    def __init__(self, mode: str, *, network: bool) -> None:
+    def __init__(self, mode: str, name: str, *, network: bool) -> None:
         self._mode = mode
         self._flags = CLONE_NEWNS | (CLONE_NEWNET if network else 0)
         self._root_fd = -1
-        self.name = ""
-        """Mode ``v2ns``: name of the sandbox's own cgroup below the machine's cgroup2 root."""
+        self.name = name if mode == "v2ns" else ""
+        """Of the sandbox's own cgroup below the machine's cgroup2 root."""
 
     def enter(self) -> None:
         if self._mode == "v2ns":
@@ -82,7 +86,6 @@ class Namespaces:
         """The namespace's root is the cgroup we are in at unshare; it must then be free of processes."""
         root = next(path for path, fstype in cgroup_mounts().items() if fstype == "cgroup2")
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)  # the way out, whatever gets mounted later
-        self.name = f"stockade-test-{os.getpid()}"
         (root / self.name).mkdir()
         (root / self.name / "cgroup.procs").write_text("0")
         _check(libc.unshare(CLONE_NEWCGROUP), "unshare the cgroup namespace")
@@ -103,7 +106,7 @@ class Namespaces:
         os.write(procs, b"0")
         os.close(procs)
         base = Path(f"/proc/self/fd/{self._root_fd}") / self.name
-        return _remove_trees([base])
+        return remove_cgroups([base])
 
 
 class Cgroups:
@@ -115,21 +118,23 @@ class Cgroups:
         self._switched_on = {path: self._controllers(path) for path, kind in self._mounts.items() if kind == "cgroup2"}
 
     def announce(self, path: str) -> None:
-        """Remember this cgroup and those of its ancestors that are not there yet: they are ours to remove."""
+        """Remember this cgroup, if it is not there yet, as ours to remove, and make those above it."""
         for base in self._mounts:
-            parts = [part for part in path.split("/") if part]
-            for depth in range(1, len(parts) + 1):
-                directory = base.joinpath(*parts[:depth])
-                if not directory.exists():
-                    self._made.add(directory)
-                    break
+            directory = base / path.lstrip("/")
+            if not directory.exists():
+                self._made.add(directory)
+                _make_parents(base, directory)
 
     def members(self) -> frozenset[int]:
-        files = (procs for top in self._made for procs in top.rglob("cgroup.procs"))
-        return frozenset(pid for procs in files for pid in _read_pids(procs))
+        return read_members(self._made)
+
+    def thaw(self) -> None:
+        thaw(self._made)
 
     def remove(self) -> list[str]:
-        left = _remove_trees(sorted(self._made))
+        left = remove_cgroups(sorted(self._made))
+        for base in self._mounts:
+            remove_empty_parents(base)
         for path, before in self._switched_on.items():
             for controller in self._controllers(path) - before:
                 try:
@@ -150,7 +155,38 @@ def _read_pids(procs: Path) -> list[int]:
         return []  # the cgroup has gone
 
 
-def _remove_trees(tops: list[Path]) -> list[str]:
+def _make_parents(base: Path, directory: Path) -> None:
+    for parent in reversed(directory.parents):
+        if base in parent.parents:
+            with contextlib.suppress(FileExistsError):
+                parent.mkdir()
+                os.setxattr(parent, PARENT_MARK, b"1")
+
+
+def remove_empty_parents(base: Path) -> None:
+    """Remove the cgroups that were made for others to lie in and that are empty now, whichever test run made them."""
+    for folder, _, _ in os.walk(base, topdown=False):
+        with contextlib.suppress(OSError):  # no such attribute, or somebody is in it
+            os.getxattr(folder, PARENT_MARK)
+            Path(folder).rmdir()
+
+
+def read_members(tops: Iterable[Path]) -> frozenset[int]:
+    """Processes in these cgroups and in those below them."""
+    files = (procs for top in tops for procs in top.rglob("cgroup.procs"))
+    return frozenset(pid for procs in files for pid in _read_pids(procs))
+
+
+def thaw(tops: Iterable[Path]) -> None:
+    """A frozen task of a v1 cgroup does not even take SIGKILL."""
+    for top in tops:
+        for name, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            for file in top.rglob(name):
+                with contextlib.suppress(OSError):
+                    file.write_text(word)
+
+
+def remove_cgroups(tops: list[Path]) -> list[str]:
     """Remove cgroup directories bottom-up, waiting for tasks that are still ending; return those in use."""
     end = time.monotonic() + END_WAIT_S
     while tops and time.monotonic() < end:
@@ -189,11 +225,15 @@ def read_stat(pid: int) -> Stat | None:
     return Stat(fields[0], int(fields[1]), int(fields[19]))
 
 
+def _living(pids: Iterable[int]) -> dict[int, Stat]:
+    return {pid: stat for pid in pids if (stat := read_stat(pid)) and stat.state not in "ZX"}
+
+
 def find_members_of(pid: int, in_cgroups: frozenset[int] = frozenset()) -> dict[int, Stat]:
     """Living processes of this supervisor's sandbox: by mount namespace, by cgroup, and their descendants."""
     own = _mount_namespace(pid)
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    alive = {member: stat for member in pids if (stat := read_stat(member)) and stat.state not in "ZX"}
+    alive = _living(pids)
     found = {member for member in alive if _mount_namespace(member) == own} | (in_cgroups & alive.keys())
     found.discard(pid)
     while more := {member for member, stat in alive.items() if stat.parent in found} - found:
@@ -216,14 +256,14 @@ def _kill(pid: int, stat: Stat) -> None:
         os.close(handle)
 
 
-def end_members(cgroups: Cgroups) -> list[str]:
-    """Kill every process of the sandbox, again until none is found; return those that will not go."""
+def end_processes(find: Callable[[], frozenset[int]]) -> list[str]:
+    """Kill every living process that is found, again until there is none; return those that will not go."""
     end = time.monotonic() + END_WAIT_S
-    while (members := find_members_of(os.getpid(), cgroups.members())) and time.monotonic() < end:
-        for pid, stat in members.items():
+    while (found := _living(find())) and time.monotonic() < end:
+        for pid, stat in found.items():
             _kill(pid, stat)
         time.sleep(0.02)
-    return [f"process {pid}" for pid in members]
+    return [f"process {pid}: will not end" for pid in found]
 
 
 def _obey(cgroups: Cgroups) -> None:
@@ -240,9 +280,10 @@ def _say(message: dict[str, object]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mode", choices=("hybrid", "v1", "v2", "v2ns"))
+    parser.add_argument("name", help="of the sandbox's own cgroup, where the mode gives it one")
     parser.add_argument("--network", action="store_true", help="a network namespace too")
     options = parser.parse_args()
-    namespaces = Namespaces(options.mode, network=options.network)
+    namespaces = Namespaces(options.mode, options.name, network=options.network)
     try:
         namespaces.enter()
     except OSError as error:
@@ -252,7 +293,9 @@ def main() -> int:
     cgroups = Cgroups()
     _say({"ready": {"pid": os.getpid(), "own_cgroup": namespaces.name}})
     _obey(cgroups)
-    left = end_members(cgroups) + cgroups.remove() + namespaces.leave_own_cgroup()
+    cgroups.thaw()
+    left = end_processes(lambda: frozenset(find_members_of(os.getpid(), cgroups.members())))
+    left += cgroups.remove() + namespaces.leave_own_cgroup()
     _say({"left": left})
     return 1 if left else 0
 

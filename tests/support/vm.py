@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.leftovers import DYING_WITH_US
 from tests.support.vm_kernel import Kernel
 
 QEMU = "qemu-system-x86_64"
@@ -140,7 +141,7 @@ def _build_initramfs(kernel: Kernel, folder: Path) -> Path:
 def _build_command(kernel: Kernel, initramfs: Path, results: Path, console: Path) -> list[str | Path]:
     shares = (("machine", "/", "on"), ("results", results, "off"))
     return [
-        *("setpriv", "--pdeathsig", "KILL", QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+        *(*DYING_WITH_US, QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-machine", "q35", "-accel", _ACCELERATOR, "-cpu", "max,la57=off"),
         *("-smp", "2", "-m", str(_MEMORY_MIB), "-device", "virtio-rng-pci", "-serial", f"file:{console}"),
         *("-kernel", kernel.image, "-initrd", initramfs, "-append", _KERNEL_OPTIONS),
