@@ -198,7 +198,7 @@ class TestInAContainer:
     ],
 )
 def test_the_shapes_of_other_runtimes(shape: str, runtime: str, sandbox: Sandbox, tail: Tail, rootfs: Path) -> None:
-    identifier = oci.new_container_id()
+    identifier = oci.new_id()
     wish = oci.Wish(id=identifier, cgroup_path=shape.format(id=identifier))
     oci.run_container(sandbox, oci.find_runtimes()[0], rootfs, "echo", identifier, wish=wish)
 

@@ -43,7 +43,7 @@ def inner() -> Iterator[Sandbox]:
 def test_the_first_container_changes_the_hierarchy_and_is_tagged(
     host: Sandbox, inner: Sandbox, runtime: str, shape: str, rootfs: Path
 ) -> None:
-    identifier = oci.new_container_id()
+    identifier = oci.new_id()
     path = shape.format(id=identifier, free=oci.free_name())
     wish = oci.Wish(id=identifier, cgroup_path=path)
     name = path.rpartition("/")[2]

@@ -41,7 +41,7 @@ def test_mounts_and_network_are_private() -> None:
 @pytest.mark.parametrize(("runtime", "mode"), oci.find_combinations())
 def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Path) -> None:
     cgroups, controllers = cgroup_tree(), switched_on()
-    wish = oci.Wish(cgroup_path=f"/kubepods/besteffort/pod1234/{oci.new_container_id()}")
+    wish = oci.Wish(cgroup_path=f"/kubepods/besteffort/pod1234/{oci.new_id()}")
     with Sandbox(mode, network=True) as sandbox:
         with oci.start_container(sandbox, runtime, rootfs, wish=wish) as container:
             pid = container.pid
@@ -69,7 +69,7 @@ def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Pa
     ],
 )
 def test_any_cgroup_path_shape_can_be_had(shape: str, rootfs: Path) -> None:
-    identifier = oci.new_container_id()
+    identifier = oci.new_id()
     wish = oci.Wish(id=identifier, cgroup_path=shape.format(id=identifier, free=oci.free_name()))
     with Sandbox(find_modes()[0]) as sandbox:
         done = oci.run_container(sandbox, oci.find_runtimes()[0], rootfs, "cat", "/proc/self/cgroup", wish=wish)

@@ -147,7 +147,7 @@ def test_20_many_cheap_alerts_before_the_one_that_matters(container: oci.Contain
 
 def test_21_the_first_program_of_a_container(sandbox: Sandbox, service: Service, tail: Tail, rootfs: Path) -> None:
     """Before anybody could ask the runtime what the container is."""
-    wish = oci.Wish(id=oci.new_container_id())
+    wish = oci.Wish(id=oci.new_id())
     oci.run_container(sandbox, RUNTIME, rootfs, "cat", "/etc/shadow", wish=wish)
 
     alert = tail.wait_for(

@@ -53,7 +53,7 @@ def look(sandbox: Sandbox, tgid: int) -> dict[str, Any]:
 @pytest.mark.parametrize(("runtime", "mode"), oci.find_combinations())
 @pytest.mark.parametrize("shape", ["/docker/{id}", "/{free}"])
 def test_a_container_is_told_by_its_cgroup(runtime: str, mode: str, shape: str, rootfs: Path) -> None:
-    identifier = oci.new_container_id()
+    identifier = oci.new_id()
     path = shape.format(id=identifier, free=oci.free_name())
     wish = oci.Wish(id=identifier, cgroup_path=path)
     with Sandbox(mode) as sandbox, oci.start_container(sandbox, runtime, rootfs, "sleep", "77", wish=wish) as container:

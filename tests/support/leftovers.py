@@ -31,7 +31,7 @@ def mark() -> str:
     return f"{_SIGN}{_read_pid_namespace():08x}{os.getpid():08x}{stat.start:016x}"
 
 
-def new_container_id() -> str:
+def new_id() -> str:
     """A container id as docker, containerd and podman make them, 64 hex digits; its short forms differ."""
     return secrets.token_hex(8) + mark()
 

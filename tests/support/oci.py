@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import leftovers
-from tests.support.leftovers import new_container_id
+from tests.support.leftovers import new_id
 from tests.support.sandbox import CAP_SYS_RESOURCE, PATH, Sandbox, SandboxError, find_modes, has_capability
 
 CAPABILITIES = (
@@ -215,7 +215,7 @@ def run_container(
 
 
 def _complete(wish: Wish) -> Wish:
-    identifier = wish.id or new_container_id()
+    identifier = wish.id or new_id()
     return replace(wish, id=identifier, cgroup_path=wish.cgroup_path or f"/docker/{identifier}")
 
 
