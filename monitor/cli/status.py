@@ -20,7 +20,7 @@ from monitor.cli.output import (
 from monitor.sinks.client import ServiceConnection, ServiceRefused, ServiceUnavailable
 from monitor.sinks.escape import escape_text
 from monitor.sinks.requests import StatusRequest
-from monitor.sinks.status import ContainerStatus, LostStatus, Status, SubjectStatus, parse_status
+from monitor.sinks.status import ContainerStatus, FrozenStatus, LostStatus, Status, SubjectStatus, parse_status
 
 SUBJECTS_SHOWN: Final = 10
 CONTAINERS_SHOWN: Final = 20
@@ -53,6 +53,7 @@ def show_status(status: Status) -> None:
     for note in status.notes:
         click.echo(f"note: {escape_text(note)}")
     _show_events(status)
+    _show_frozen(status.frozen)
     _show_losses("lost", "not written by the kernel", status.lost)
     _show_losses("limited", "held back by a container's limit", status.limited)
     _show_sensors(status)
@@ -92,6 +93,14 @@ def _show_table(title: str, headers: tuple[str, ...], rows: Iterable[tuple[objec
 def _show_events(status: Status) -> None:
     rows = [(name, rate.count, f"{rate.per_s:.1f}") for name, rate in status.events.items()]
     _show_table("events", ("event", "count", "per second"), rows)
+
+
+def _show_frozen(frozen: tuple[FrozenStatus, ...]) -> None:
+    rows = [
+        (each.id[:12], each.name, "until thawed" if each.left_s is None else format_duration(each.left_s), each.reason)
+        for each in frozen
+    ]
+    _show_table("frozen containers (`stockade thaw CONTAINER` ends it)", ("container", "name", "left", "why"), rows)
 
 
 def _show_losses(title: str, meaning: str, lost: LostStatus) -> None:

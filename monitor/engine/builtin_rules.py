@@ -33,6 +33,15 @@ SERVICE_FAILURE: Final = Rule(
     description="The rest goes on; what the failed part would have seen is missing.",
     location=_LOCATION,
 )
+RESPONSE_FAILED: Final = Rule(
+    id="b7c1e0a4-52d9-4e66-9a3b-6f2d8c5e1f94",
+    name="response_failed",
+    title="A response could not be carried out",
+    severity=Severity.HIGH,
+    status="stable",
+    description="Something was to be killed, frozen or thawed and was not: who is at risk runs on, or stays frozen.",
+    location=_LOCATION,
+)
 CONTAINER_LEFT: Final = Rule(
     id="e2d4f6a8-1b3c-4d5e-8f90-6c7b8a9d0e73",
     name="container_cgroup_left",
@@ -44,4 +53,4 @@ CONTAINER_LEFT: Final = Rule(
     score=60,
     location=_LOCATION,
 )
-BUILTIN_RULES: Final = (RISK_THRESHOLD, EVENTS_LOST, SERVICE_FAILURE, CONTAINER_LEFT)
+BUILTIN_RULES: Final = (RISK_THRESHOLD, EVENTS_LOST, SERVICE_FAILURE, RESPONSE_FAILED, CONTAINER_LEFT)

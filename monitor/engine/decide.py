@@ -9,7 +9,7 @@ is left, in mode ``enforce``, becomes a :class:`Respond` effect.
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-from monitor.engine.guardrails import GuardrailFacts, find_guardrail
+from monitor.engine.guardrails import GuardrailFacts, find_guardrail, find_lack
 from monitor.engine.lineage import Lineage
 from monitor.model.alert import Detection, Risk, Verdict
 from monitor.model.effects import Respond
@@ -198,9 +198,9 @@ class Decider:
         elif mode != ENFORCE:
             mode = AUDIT
             reason = f"would {verdict.action}: {reason}"
-        elif not facts.has_responder:
+        elif lack := find_lack(facts, verdict.action, verdict.subject):
             mode = AUDIT
-            reason = f"would {verdict.action}, but nothing here carries responses out: {reason}"
+            reason = f"would {verdict.action}, but {lack}: {reason}"
         elif not may_act:
             mode = AUDIT
             reason = f"would {verdict.action}, but no stable rule saw it in what the kernel confirmed: {reason}"

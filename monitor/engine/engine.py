@@ -6,14 +6,14 @@ Each step is a module of its own; here is only their order, the alerts that they
 lead to, and the counters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from monitor.config.settings import EngineSettings
 from monitor.engine.alerts import AlertWriter
-from monitor.engine.builtin_rules import CONTAINER_LEFT, EVENTS_LOST, SERVICE_FAILURE
+from monitor.engine.builtin_rules import CONTAINER_LEFT, EVENTS_LOST, RESPONSE_FAILED, SERVICE_FAILURE
 from monitor.engine.containers import ContainerTable
 from monitor.engine.correlate import Correlated, Correlator
 from monitor.engine.decide import Decider
@@ -21,6 +21,7 @@ from monitor.engine.detect import Detector
 from monitor.engine.enrich import Enricher
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.engine.images import EMPTY_IMAGE
+from monitor.engine.kinship import find_born_of, find_lineage_members, find_strays
 from monitor.engine.losses import LossLedger, name_source
 from monitor.engine.parked import SLACK_NS, Parked
 from monitor.engine.processes import ProcessTable, Row
@@ -31,17 +32,23 @@ from monitor.model.container import Container
 from monitor.model.effects import DisableRule, Effect, EmitEvent
 from monitor.model.events import (
     AnyEvent,
+    AnyResponse,
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ContainerFrozen,
+    ContainerKilled,
     ContainerResolved,
+    ContainerThawed,
     Event,
     FileOpen,
     LossReport,
+    ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
     ProcessFork,
+    ResponseFailed,
     ServiceFailure,
     Tick,
 )
@@ -112,6 +119,11 @@ class Engine:
             ContainerResolved: self._on_container_resolved,
             LossReport: self._on_loss,
             ServiceFailure: self._on_service_failure,
+            ContainerFrozen: self._on_response,
+            ContainerThawed: self._on_response,
+            ContainerKilled: self._on_response,
+            ProcessesKilled: self._on_response,
+            ResponseFailed: self._on_response_failed,
             Tick: self._on_tick,
         }
 
@@ -209,6 +221,18 @@ class Engine:
     def is_gone(self, container: Container) -> bool:
         """Whether a container that is still known has ended."""
         return self._containers.is_gone(container)
+
+    def find_lineage_members(self, context: Context) -> list[ProcessKey]:
+        """The processes that answer together with this one: where killing its lineage begins."""
+        return find_lineage_members(self._processes, context.process)
+
+    def find_strays(self, container: Container) -> list[ProcessKey]:
+        """Processes of a container that have left its cgroup."""
+        return find_strays(self._processes, self._containers, container)
+
+    def find_born_of(self, keys: Iterable[ProcessKey]) -> list[tuple[ProcessKey, ProcessKey]]:
+        """Processes that live and descend from these, each with the one of these that it descends from."""
+        return find_born_of(self._processes, keys)
 
     def name_loss_source(self, cgroup_id: CgroupId) -> str:
         """Whose records were lost, as far as it is known now. Hostile text."""
@@ -329,6 +353,20 @@ class Engine:
         context = Context(event, _NOBODY, EMPTY_IMAGE, None, None)
         detection = Detection(SERVICE_FAILURE, context, f"{event.part}: {event.text}")
         self._alerts.write_notice(detection, effects, about=event.part)
+
+    def _on_response(self, event: AnyResponse, effects: list[Effect]) -> None:
+        effects.append(EmitEvent(self._build_response_context(event)))
+
+    def _on_response_failed(self, event: ResponseFailed, effects: list[Effect]) -> None:
+        context = self._build_response_context(event)
+        effects.append(EmitEvent(context))
+        if not event.is_needless:
+            detection = Detection(RESPONSE_FAILED, context, f"{event.action} of {event.subject}: {event.error}")
+            self._alerts.write_notice(detection, effects, about=f"{event.action} {event.subject_id}")
+
+    def _build_response_context(self, event: AnyResponse) -> Context:
+        container = self._containers.find_container(event.container_id) if event.container_id else None
+        return Context(event, _NOBODY, EMPTY_IMAGE, None, container)
 
     def _on_tick(self, event: Tick, effects: list[Effect]) -> None:
         now_ns = self._now_ns

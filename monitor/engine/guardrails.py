@@ -29,6 +29,10 @@ PROTECTED_UNITS: Final = {
     "/system.slice/stockade.service": "the monitor itself",
 }
 """Units that are protected wherever systemd runs: only root can put a task there."""
+ACTIONS: Final = frozenset({"deny", "kill", "freeze", "isolate", "quarantine"})
+"""All that a verdict can ask for, beside ``alert``."""
+CONTAINER_ACTIONS: Final = frozenset({"freeze", "isolate"})
+"""What can be done to a container only."""
 
 
 class GuardrailFacts(Struct, frozen=True):
@@ -42,8 +46,8 @@ class GuardrailFacts(Struct, frozen=True):
     """(device, inode) of root-owned low-level runtimes (runc, crun): see :mod:`monitor.engine.runtime_tasks`."""
     protected_units: Mapping[str, str] = field(default_factory=lambda: PROTECTED_UNITS)
     """cgroup path of a systemd unit -> what it is."""
-    has_responder: bool = True
-    """Whether anybody carries verdicts out. If not, each says what would have been done, whatever the mode."""
+    actions: frozenset[str] = ACTIONS
+    """What can be carried out here. A verdict on anything else says what would have been done, whatever the mode."""
 
 
 def find_guardrail(
@@ -65,6 +69,15 @@ def find_guardrail(
     if reason := _find_file(facts, context.image):
         return reason
     return _find_file(facts, lineage.root_image) if subject == "lineage" else ""
+
+
+def find_lack(facts: GuardrailFacts, action: str, subject: str) -> str:
+    """The reason why nobody can do this to such a subject here, or an empty text."""
+    if action not in facts.actions:
+        return "nothing here carries that out"
+    if action in CONTAINER_ACTIONS and subject != "container":
+        return f"that can be done to a container only, and this is a {subject}"
+    return ""
 
 
 def _find_file(facts: GuardrailFacts, image: ProcessImage) -> str:

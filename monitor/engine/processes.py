@@ -12,8 +12,9 @@ another thread than the leader executes (``de_thread`` hands pid and start time 
 """
 
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from monitor.engine.images import EMPTY_IMAGE, ImageBuilder, build_slim, is_long
@@ -89,6 +90,14 @@ class ProcessTable:
         if row is not None and row.key[1] == start_boottime_ns:
             return row
         return self._previous.get((tgid, start_boottime_ns)) if self._previous else None
+
+    def living(self) -> Iterator[Row]:
+        """Processes that have not ended, each after the one that forked it, as a rule."""
+        return (row for row in self._current.values() if not row.exited_ktime_ns)
+
+    def all_rows(self) -> Iterator[Row]:
+        """Those too that ended a moment ago."""
+        return chain(self._previous.values(), self._current.values())
 
     def knows(self, tgid: int, start_boottime_ns: int) -> bool:
         """Whether more is known of a process than that others name it."""

@@ -6,7 +6,9 @@ from typing import Final
 _SELF: Final = Path("/proc/self")
 
 CAPABILITIES: Final = {
+    "CAP_DAC_OVERRIDE": 1,
     "CAP_DAC_READ_SEARCH": 2,
+    "CAP_KILL": 5,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
     "CAP_SYS_RESOURCE": 24,

@@ -219,6 +219,57 @@ class ServiceFailure(Event, frozen=True, gc=False):
     text: str
 
 
+class Response(Event, frozen=True, gc=False):
+    """What was done about a container, a lineage or a process (answers come back as events)."""
+
+    subject: str
+    """``container``, ``lineage`` or ``process``."""
+    subject_id: str
+    """Container id, or ``process.entity_id`` as the verdict named it."""
+    container_id: str
+    """Of the container that it happened in; empty on the host."""
+    asked_by: str
+    """``policy`` (a verdict), ``command`` (an admin) or ``deadline``."""
+    reason: str
+    """Why: the verdict's reason, or who asked."""
+    processes: int = 0
+    """How many it met."""
+    for_s: float = 0.0
+    """How long it will last; 0: until somebody ends it."""
+    note: str = ""
+    """What is not as it should be, though it was done."""
+
+
+class ContainerFrozen(Response, frozen=True, gc=False):
+    """No process of a container runs any more, until it is thawed."""
+
+
+class ContainerThawed(Response, frozen=True, gc=False):
+    """A frozen container runs again."""
+
+
+class ContainerKilled(Response, frozen=True, gc=False):
+    """Every process of a container was sent SIGKILL."""
+
+
+class ProcessesKilled(Response, frozen=True, gc=False):
+    """A process or a lineage, and all that descends from it, was sent SIGKILL."""
+
+
+class ResponseFailed(Response, frozen=True, gc=False):
+    """Something was to be done and was not."""
+
+    action: str = ""
+    """``kill``, ``freeze`` or ``thaw``."""
+    error: str = ""
+    """What stood against it."""
+    is_needless: bool = False
+    """It was so already, or whom it was about had ended: nothing is wrong."""
+
+
+AnyResponse = ContainerFrozen | ContainerThawed | ContainerKilled | ProcessesKilled | ResponseFailed
+"""What came of a response."""
+
 AnyEvent = (
     Tick
     | LossReport
@@ -232,5 +283,10 @@ AnyEvent = (
     | CgroupAttach
     | ContainerResolved
     | ServiceFailure
+    | ContainerFrozen
+    | ContainerThawed
+    | ContainerKilled
+    | ProcessesKilled
+    | ResponseFailed
 )
 """Every event there is: the recording's tagged union."""

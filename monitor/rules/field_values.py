@@ -14,13 +14,19 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ContainerFrozen,
+    ContainerKilled,
     ContainerResolved,
+    ContainerThawed,
     FileOpen,
     LossReport,
+    ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
     ProcessFork,
+    Response,
+    ResponseFailed,
     ServiceFailure,
     Tick,
 )
@@ -46,6 +52,11 @@ EVENT_ACTIONS = {
     ContainerResolved: "container-resolved",
     LossReport: "loss",
     ServiceFailure: "service-failure",
+    ContainerFrozen: "container-frozen",
+    ContainerThawed: "container-thawed",
+    ContainerKilled: "container-killed",
+    ProcessesKilled: "processes-killed",
+    ResponseFailed: "response-failed",
     Tick: "tick",
 }
 """``event.action`` of each event class, as the stream's documents have it."""
@@ -262,6 +273,8 @@ def event_action(context: Context) -> str:
 def outcome(context: Context) -> str:
     """Whether the call succeeded."""
     event = context.event
+    if isinstance(event, Response):
+        return "failure" if isinstance(event, ResponseFailed) else "success"
     if not isinstance(event, _CALLS):
         return ""
     return "failure" if isinstance(event, FileOpen | ProcessExecFailed) and event.errno else "success"

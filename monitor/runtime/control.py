@@ -1,4 +1,4 @@
-"""What the sockets can ask of the service: status, observe, reload."""
+"""What the sockets can ask of the service: status, observe, reload, and responses."""
 
 from functools import partial
 
@@ -54,6 +54,11 @@ class ServiceControl:
         if outcome.mistakes:
             raise ValueError(outcome.mistakes)
         return {"rules": outcome.rule_count}
+
+    async def respond(self, action: str, container: str, for_s: float, asked_by: str) -> dict[str, object]:
+        """Kill, freeze or thaw a container, whatever the mode: an admin asks."""
+        assert self._service is not None
+        return await self._service.responses.carry_out(action, container, for_s, asked_by)
 
     def reload_soon(self) -> None:
         """SIGHUP: the same, and nobody waits for the answer; it is in the log."""

@@ -154,7 +154,16 @@ def _judge_privilege(facts: HostFacts) -> Check:
             cost="programs of other users that run already are listed without their file, folder and namespaces",
             fix=f"systemctl edit stockade  # [Service] CapabilityBoundingSet={' '.join(sorted(wanted))}",
         )
-    return Check("privilege", State.OK, "all capabilities that observation needs")
+    wanted = {"CAP_KILL", "CAP_DAC_OVERRIDE"} - facts.capabilities
+    if wanted:
+        return Check(
+            "privilege",
+            State.GAP,
+            f"this process lacks {', '.join(sorted(wanted))}",
+            cost="processes and containers of other users are neither killed nor frozen",
+            fix=f"systemctl edit stockade  # [Service] CapabilityBoundingSet={' '.join(sorted(wanted))}",
+        )
+    return Check("privilege", State.OK, "all capabilities that observation and responses need")
 
 
 def _judge_btf(features: KernelFeatures) -> Check:

@@ -24,7 +24,7 @@ def build_replay_pipeline(
     header: RecordingHeader, settings: Settings, rules: RuleSet, responses: ResponsePolicy, sinks: Sequence[EventSink]
 ) -> Pipeline:
     """A pipeline with an engine as at the recording's start; nothing is tagged, looked up or answered."""
-    facts = GuardrailFacts(has_responder=False)
+    facts = GuardrailFacts(actions=frozenset())
     engine = Engine(
         rules, settings.engine, mode=settings.mode, responses=responses, boot_id=header.boot_id, facts=facts
     )

@@ -26,6 +26,7 @@ from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.protected_files import find_protected_files, find_runtime_files
 from monitor.model.events import ServiceFailure, Tick
 from monitor.model.ids import CgroupId, ProcessKey
+from monitor.responders.frozen import FrozenBook
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.errors import KernelSupportError
@@ -33,6 +34,9 @@ from monitor.runtime.heartbeat import CpuHeartbeat
 from monitor.runtime.pipeline import Pipeline, Ports
 from monitor.runtime.ports import EventSink, Recorder
 from monitor.runtime.reader import RingReader
+from monitor.runtime.response_guard import ResponseGuard
+from monitor.runtime.response_host import build_response_host
+from monitor.runtime.responses import ACTIONS, ACTIONS_ELSEWHERE, Responses
 from monitor.runtime.self_test import Canary
 from monitor.runtime.tagging import Tagging
 from monitor.runtime.visibility import OpenVisibility, build_observe_pattern, check_glob
@@ -111,24 +115,33 @@ class Service:
             self.pipeline.feed_record,
             lambda sleeps: parts.sensors.set_reader_sleeps(sleeps=sleeps),
         )
+        self.sees_whole_host = is_in_first_namespace("pid")
+        """Process ids of events are then those of /proc."""
         self._guardrail_facts = GuardrailFacts(
             protected_files=find_protected_files(),
             runtime_files=find_runtime_files(),
-            has_responder=self.pipeline.ports.responder is not None,
+            actions=ACTIONS if self.sees_whole_host else ACTIONS_ELSEWHERE,
         )
+        self.responses = self._build_responses()
+        self.pipeline.ports.responder = self.responses
         self._open_policy = OpenPolicy(read_seed(parts.sensors.object))
         self._observes: dict[int, Observe] = {}
         self._next_token = 1
         self._ticks = 0
         self._is_stopped = False
-        self.sees_whole_host = is_in_first_namespace("pid")
-        """Process ids of events are then those of /proc."""
         self._heartbeat = CpuHeartbeat(parts.sensors.read_heartbeats)
         self.lost: dict[tuple[str, CgroupId, str], int] = {}
         """Records lost so far by (type, cgroup id, reason)."""
         self.loss_sources: dict[CgroupId, str] = {}
         """Whose they were, as was known when they were counted: cgroups are forgotten."""
-        self.on_tick: list[Callable[[], None]] = []
+        self.on_tick: list[Callable[[], None]] = [self.responses.on_tick]
+
+    def _build_responses(self) -> Responses:
+        parts = self.parts
+        guard = ResponseGuard(self._guardrail_facts, self.engine.is_host_cgroup, lambda: self.tagging.hierarchy)
+        host = build_response_host(parts.sensors.read_tasks, guard, sees_whole_host=self.sees_whole_host)
+        book = FrozenBook(parts.settings.state_dir, parts.origin.boot_id)
+        return Responses(self.engine, self.pipeline.feed_event, host, book)
 
     # -- start
 
@@ -154,6 +167,7 @@ class Service:
         self_test_s = await self.canary.run()
         self.pipeline.ports.sinks = self.parts.sinks
         self._know_ourselves()
+        self.responses.start()
         containers = sum(not self.engine.is_gone(container) for container in self.engine.containers())
         return Readiness(self_test_s, int(self.engine.stats()["processes"]), containers)
 
@@ -272,6 +286,7 @@ class Service:
         if self._is_stopped:
             return
         self._is_stopped = True
+        self.responses.stop()
         self.reader.stop()
         self.sensors.detach()  # first: on a busy host the rings never run dry
         end = time.monotonic() + STOP_READ_S

@@ -92,6 +92,7 @@ class StatusBuilder:
             engine=self._engine_counters(),
             subjects=tuple(build_subject(risk) for risk in service.engine.subjects(SUBJECTS_SHOWN)),
             containers=self._containers(),
+            frozen=service.responses.list_frozen(),
             own=SelfStatus(os.getpid(), *read_own_memory(), round(self._cpu_percent, 2)),
             notes=self._notes(),
         ).to_document()
@@ -139,12 +140,14 @@ class StatusBuilder:
 
     def _notes(self) -> tuple[str, ...]:
         service = self._service
-        notes = ["nothing is denied: this version observes on tracepoints, and its responses are audited only"]
+        notes = ["nothing is denied: this version observes on tracepoints; its responses kill and freeze"]
         if service.silent_cpus:
             cpus = ", ".join(map(str, sorted(service.silent_cpus)))
             notes.append(f"CPU {cpus} delivers no events: restart the service")
         if not service.parts.settings.pin_dir.is_mount():
             notes.append(f"no bpffs at {service.parts.settings.pin_dir}: denial would not outlive the service")
+        if service.responses.save_error:
+            notes.append(f"{service.responses.save_error}: after a crash what is frozen now stays frozen")
         if not service.sees_whole_host:
             notes.append(FOREIGN_PIDS)
         tagging = service.tagging

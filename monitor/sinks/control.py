@@ -7,13 +7,20 @@ connection asked to observe ends with the connection, however that ends.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
 from monitor.config.settings import Observe
 from monitor.sinks.frames import FrameError
-from monitor.sinks.requests import ControlRequest, ObserveRequest, ReloadRequest, StatusRequest, parse_control_request
+from monitor.sinks.requests import (
+    ControlRequest,
+    ObserveRequest,
+    ReloadRequest,
+    RespondRequest,
+    StatusRequest,
+    parse_control_request,
+)
 from monitor.sinks.server import Connection, SocketServer
 
 CONNECTIONS_MAX: Final = 16
@@ -42,6 +49,10 @@ class ControlHandler(Protocol):
         """Read the rules again. Raises ``ValueError`` with all mistakes, one a line; the old ones stay."""
         ...
 
+    async def respond(self, action: str, container: str, for_s: float, asked_by: str) -> dict[str, object]:
+        """Kill, freeze or thaw a container, and answer what came of it (docs/events.md)."""
+        ...
+
 
 class ControlServer:
     """Server of ``control.sock``."""
@@ -66,7 +77,7 @@ class ControlConnection(Connection):
         super().__init__(server)
         self._handler = handler
         self._tokens: list[int] = []
-        self._reload: asyncio.Task[None] | None = None
+        self._answer: asyncio.Task[None] | None = None
 
     def on_request(self, payload: bytes) -> None:
         """Do what is asked, answer."""
@@ -75,7 +86,7 @@ class ControlConnection(Connection):
             self._perform(request)
 
     def on_closed(self) -> None:
-        """End what this connection observed. A reload goes on: others may wait for it."""
+        """End what this connection observed. A reload and a response go on: others may wait for them."""
         tokens, self._tokens = self._tokens, []
         for token in tokens:
             self._handler.remove_observe(token)
@@ -97,18 +108,39 @@ class ControlConnection(Connection):
             case StatusRequest():
                 self.send({"status": self._handler.status()})
             case ReloadRequest():
-                self.hold()
-                self._reload = asyncio.get_running_loop().create_task(self._answer_reload())
+                self._answer_later(self._answer_reload())
+            case RespondRequest():
+                self._answer_later(self._answer_respond(request))
             case ObserveRequest():
                 self.send({"observe": self._observe(request)})
             case _:
                 assert_never(request)
 
-    async def _answer_reload(self) -> None:
+    def _answer_later(self, answer: Coroutine[None, None, None]) -> None:
         """It takes a while, on no time of the loop's; what the client asks meanwhile waits its turn."""
+        self.hold()
+        self._answer = asyncio.get_running_loop().create_task(answer)
+
+    async def _answer_reload(self) -> None:
         with self._refusing():
             self.send({"reload": await self._handler.reload()})
         self.go_on()
+
+    async def _answer_respond(self, request: RespondRequest) -> None:
+        with self._refusing():
+            outcome = await self._handler.respond(
+                request.action, request.container, request.for_s, self._describe_peer()
+            )
+            self.send({"respond": outcome})
+        self.go_on()
+
+    def _describe_peer(self) -> str:
+        """Who asks, as the kernel says: for the record of what was done."""
+        try:
+            peer = self.read_peer()
+        except OSError:
+            return "an unknown process"
+        return f"uid {peer.uid}, pid {peer.pid}"
 
     def _observe(self, request: ObserveRequest) -> int:
         if len(self._tokens) >= OBSERVES_MAX:

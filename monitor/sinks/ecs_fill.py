@@ -10,16 +10,22 @@ from typing import Final, NamedTuple
 
 from monitor.model.events import (
     AnyEvent,
+    AnyResponse,
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ContainerFrozen,
+    ContainerKilled,
     ContainerResolved,
+    ContainerThawed,
     FileOpen,
     LossReport,
+    ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
     ProcessFork,
+    ResponseFailed,
     ServiceFailure,
     Tick,
 )
@@ -51,6 +57,11 @@ KINDS: Final[dict[type, Kind]] = {
     ContainerResolved: Kind("container-resolved", ("host",), ("info",)),
     LossReport: Kind("loss", ("host",), ("error",)),
     ServiceFailure: Kind("service-failure", ("host",), ("error",)),
+    ContainerFrozen: Kind("container-frozen", ("process",), ("change",)),
+    ContainerThawed: Kind("container-thawed", ("process",), ("change",)),
+    ContainerKilled: Kind("container-killed", ("process",), ("end",)),
+    ProcessesKilled: Kind("processes-killed", ("process",), ("end",)),
+    ResponseFailed: Kind("response-failed", ("process",), ("error",)),
     Tick: Kind("tick", ("host",), ("info",)),
 }
 
@@ -220,6 +231,32 @@ def _fill_failure(event: ServiceFailure, document: Document) -> None:
     nested(document, "stockade")["part"] = event.part
 
 
+def _fill_response(event: AnyResponse, document: Document) -> None:
+    """What was done; the container itself, if it is known, is in the common part."""
+    own = nested(document, "stockade")
+    response: Document = {"subject": event.subject, "subject_id": event.subject_id, "asked_by": event.asked_by}
+    if event.processes:
+        response["processes"] = event.processes
+    if event.for_s:
+        response["for_s"] = event.for_s
+    own["response"] = response
+    if event.container_id:
+        nested(document, "container").setdefault("id", event.container_id)
+    head = nested(document, "event")
+    head["outcome"] = "success"
+    if event.reason:
+        head["reason"] = event.reason
+    if event.note:
+        document["message"] = event.note
+
+
+def _fill_response_failed(event: ResponseFailed, document: Document) -> None:
+    _fill_response(event, document)
+    nested(document, "event")["outcome"] = "failure"
+    nested(nested(document, "stockade"), "response")["action"] = event.action
+    document["message"] = event.error
+
+
 _FILE_TYPES: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -242,4 +279,9 @@ _FILLERS: Final[dict[type, Callable[..., None]]] = {
     ContainerResolved: _fill_resolved,
     LossReport: _fill_loss,
     ServiceFailure: _fill_failure,
+    ContainerFrozen: _fill_response,
+    ContainerThawed: _fill_response,
+    ContainerKilled: _fill_response,
+    ProcessesKilled: _fill_response,
+    ResponseFailed: _fill_response_failed,
 }

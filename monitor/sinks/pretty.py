@@ -32,7 +32,16 @@ SEVERITY_COLORS: Final = {
     "high": "\x1b[1;31m",
     "critical": "\x1b[1;37;41m",
 }
-ACTION_COLORS: Final = {"exec": GREEN, "exec-failed": YELLOW, "open": BLUE, "loss": YELLOW, "service-failure": YELLOW}
+RED: Final = "\x1b[31m"
+ACTION_COLORS: Final = {
+    "exec": GREEN,
+    "exec-failed": YELLOW,
+    "open": BLUE,
+    "loss": YELLOW,
+    "service-failure": YELLOW,
+    **dict.fromkeys(("container-frozen", "container-killed", "processes-killed", "response-failed"), RED),
+    "container-thawed": GREEN,
+}
 
 
 class PrettyPrinter:
@@ -199,6 +208,25 @@ def _describe_loss(document: Document) -> str:
     return f"{count} {kind} records: {reason}, {whose}"
 
 
+def _describe_response(document: Document) -> str:
+    """Say whom it met and why, then what is not as it should be."""
+    response = ("stockade", "response")
+    text = get_text(document, *response, "subject")
+    if text != "container":
+        text += f" {get_text(document, *response, 'subject_id')}"
+    if count := get_text(document, *response, "processes"):
+        text += f", {count} process{'' if count == '1' else 'es'}"
+    if for_s := get_text(document, *response, "for_s"):
+        text += f", for {float(for_s):g} s"
+    for part in (get_text(document, "event", "reason"), get_text(document, "message")):
+        text += f": {part}" if part else ""
+    return escape_text(text)
+
+
+def _describe_response_failed(document: Document) -> str:
+    return escape_text(f"{get_text(document, 'stockade', 'response', 'action')} of ") + _describe_response(document)
+
+
 def _describe_other(document: Document) -> str:
     text = get_text(document, "message") or get_text(document, "stockade", "cgroup_path")
     return escape_text(text or get_text(document, "file", "path") or get_text(document, "process", "command_line"))
@@ -211,6 +239,11 @@ _DESCRIBERS: Final[dict[str, Callable[[Document], str]]] = {
     "exit": _describe_exit,
     "fork": _describe_fork,
     "loss": _describe_loss,
+    "container-frozen": _describe_response,
+    "container-thawed": _describe_response,
+    "container-killed": _describe_response,
+    "processes-killed": _describe_response,
+    "response-failed": _describe_response_failed,
 }
 
 

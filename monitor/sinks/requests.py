@@ -16,6 +16,7 @@ FilterText = Annotated[str, Meta(max_length=4_096)]
 ContainerText = Annotated[str, Meta(min_length=1, max_length=512)]
 PathGlob = Annotated[str, Meta(min_length=1, max_length=4_096)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Duration = Annotated[float, Meta(ge=0, le=10 * 365 * 86_400)]
 WallTime = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
@@ -58,8 +59,18 @@ class ReloadRequest(Request, frozen=True, forbid_unknown_fields=True, tag="reloa
     """Read the rules again (control socket)."""
 
 
+class RespondRequest(Request, frozen=True, forbid_unknown_fields=True, tag="respond"):
+    """Kill, freeze or thaw a container (control socket)."""
+
+    action: Literal["kill", "freeze", "thaw"]
+    container: ContainerText
+    """Name, id (its beginning will do) or ``pod/NAME``."""
+    for_s: Duration = 0.0
+    """How long to stay frozen; 0: until it is thawed."""
+
+
 StreamRequest = SubscribeRequest | StatusRequest
-ControlRequest = StatusRequest | ObserveRequest | ReloadRequest
+ControlRequest = StatusRequest | ObserveRequest | ReloadRequest | RespondRequest
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.sinks.frames import REQUEST_BYTES_MAX, FrameError, FrameReader, build_frame
-from monitor.sinks.peers import is_admitted, read_peer
+from monitor.sinks.peers import Peer, is_admitted, read_peer
 
 REQUEST_TIMEOUT_S: Final = 5.0
 """From connect to the end of the first request."""
@@ -161,6 +161,12 @@ class Connection(asyncio.Protocol):
         """Cut the connection off at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def read_peer(self) -> Peer:
+        """Who is at the other end. Raises ``OSError`` when it has gone."""
+        if self._transport is None or self._transport.is_closing():
+            raise OSError(errno.ENOTCONN, "the client has gone")
+        return read_peer(self._transport.get_extra_info("socket"))
 
     def satisfy_deadline(self) -> None:
         """A whole request has come: the client may take its time now."""

@@ -106,6 +106,18 @@ class ContainerStatus(Struct, frozen=True):
     """It has ended; known for a while yet, since its last events may still come."""
 
 
+class FrozenStatus(Struct, frozen=True):
+    """A container that the service froze."""
+
+    id: str
+    name: str
+    since_s: float
+    """For so long already."""
+    left_s: float | None
+    """Until it is thawed; null: until somebody thaws it."""
+    reason: str
+
+
 class SelfStatus(Struct, frozen=True):
     """What the service itself uses."""
 
@@ -143,6 +155,7 @@ class Status(Struct, frozen=True, rename={"own": "self"}):
     """As ``Engine.stats()`` counts."""
     subjects: tuple[SubjectStatus, ...] = ()
     containers: tuple[ContainerStatus, ...] = ()
+    frozen: tuple[FrozenStatus, ...] = ()
     own: SelfStatus = SelfStatus()
     notes: tuple[str, ...] = ()
     """What a human should know: degraded parts, each with what to do."""

@@ -12,6 +12,7 @@ from monitor.model.events import (
     ContainerResolved,
     FileOpen,
     ProcessExec,
+    ResponseFailed,
     ServiceFailure,
 )
 from monitor.model.ids import ProcessKey, Tgid
@@ -46,6 +47,13 @@ small = st.integers(0, 6)
 times = st.integers(0, 120).map(lambda s: s * make.SECOND)
 
 
+def build_failure(facts: dict[str, Any], text: str, path: str, flag: bool) -> AnyEvent:
+    if not flag:
+        return ServiceFailure(facts["ktime_ns"], text, path)
+    place = IDS[facts["cpu"] % 3]
+    return ResponseFailed(facts["ktime_ns"], text, place, place, text, text, action=text, error=path)
+
+
 def build(kind: str, facts: dict[str, Any], text: str, path: str, flag: bool) -> AnyEvent:
     tasks = {**facts, "start_boottime_ns": facts["start_boottime_ns"] % 4}
     parent = {"parent_tgid": facts["uid"], "parent_start_boottime_ns": facts["sequence"] % 4}
@@ -71,7 +79,7 @@ def build(kind: str, facts: dict[str, Any], text: str, path: str, flag: bool) ->
         case "loss":
             return make.loss(facts["cpu"], ktime_ns=facts["ktime_ns"], cgroup_id=facts["cgroup_id"], reason=text)
         case "failure":
-            return ServiceFailure(facts["ktime_ns"], text, path)
+            return build_failure(facts, text, path, flag)
         case _:
             return make.tick(facts["ktime_ns"])
 

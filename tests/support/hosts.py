@@ -46,7 +46,12 @@ GOOD_FEATURES = KernelFeatures(
 
 GOOD = HostFacts(
     features=GOOD_FEATURES,
-    capabilities=frozenset({"CAP_SYS_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"}),
+    capabilities=frozenset(
+        {
+            *("CAP_SYS_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE"),
+            *("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_KILL"),
+        }
+    ),
     is_first_pid_namespace=True,
     hierarchy=TagHierarchy("cgroup2", Path("/sys/fs/cgroup"), 0, ""),
     hierarchy_error="",

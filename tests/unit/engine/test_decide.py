@@ -64,13 +64,13 @@ def test_audit_says_what_it_would_have_done_and_does_nothing() -> None:
 @pytest.mark.parametrize("rule_mode", ["", "enforce"])
 def test_where_nothing_carries_responses_out_enforce_says_so(rule_mode: str) -> None:
     engine = make_engine(
-        FREEZE, rule_mode=rule_mode, response="kill", status="stable", facts=GuardrailFacts(has_responder=False)
+        FREEZE, rule_mode=rule_mode, response="kill", status="stable", facts=GuardrailFacts(actions=frozenset())
     )
     effects = engine.handle(in_container())
 
     assert responses(effects) == []
     assert {(one.mode, one.action) for one in verdicts(effects)} == {("audit", "freeze"), ("audit", "kill")}
-    assert all("but nothing here carries responses out" in one.reason for one in verdicts(effects))
+    assert all("but nothing here carries that out" in one.reason for one in verdicts(effects))
 
 
 @pytest.mark.parametrize("status", ["experimental", "test", "deprecated"])

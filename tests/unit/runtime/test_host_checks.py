@@ -70,6 +70,12 @@ def test_what_blocks_observation(facts: HostFacts, name: str, fix: str) -> None:
             "CapabilityBoundingSet=CAP_SYS_PTRACE",
         ),
         (
+            with_facts(capabilities=GOOD.capabilities - {"CAP_KILL"}),
+            "privilege",
+            "neither killed nor frozen",
+            "CapabilityBoundingSet=CAP_KILL",
+        ),
+        (
             with_facts(hierarchy=TagHierarchy("cgroup2", Path("/sys/fs/cgroup"), 0, "", is_whole=False)),
             "cgroups",
             "run already",

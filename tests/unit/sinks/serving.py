@@ -141,6 +141,8 @@ class Handler:
         self.removed = threading.Condition()
         self.reloads: list[asyncio.Future[int | Exception]] = []
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.asked: list[tuple[str, str, float, str]] = []
+        self.answers: dict[str, dict[str, object]] = {}
         self._tokens = 0
 
     def answer_reload(self, answer: int | Exception) -> None:
@@ -176,6 +178,11 @@ class Handler:
         if isinstance(answer, Exception):
             raise answer
         return {"rules": answer}
+
+    async def respond(self, action: str, container: str, for_s: float, asked_by: str) -> dict[str, object]:
+        """``answers`` by container; what was asked is kept."""
+        self.asked.append((action, container, for_s, asked_by))
+        return self.answers[container]
 
 
 @contextmanager

@@ -10,8 +10,11 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ContainerKilled,
     ContainerResolved,
+    ContainerThawed,
     LossReport,
+    ProcessesKilled,
     ServiceFailure,
     Tick,
 )
@@ -164,6 +167,9 @@ def test_a_fork_names_the_process_that_forked() -> None:
         (CgroupAttach(1, CgroupId(4), "/docker/x", Tgid(3), 5), "cgroup-attach"),
         (ContainerResolved(1, "abc", "web", "nginx"), "container-resolved"),
         (ServiceFailure(1, "rules", "raised"), "service-failure"),
+        (ContainerThawed(1, "container", "c", "c", "deadline", "over"), "container-thawed"),
+        (ContainerKilled(1, "container", "c", "c", "command", "asked"), "container-killed"),
+        (ProcessesKilled(1, "process", "e", "", "policy", "rule x"), "processes-killed"),
     ],
 )
 def test_events_that_are_not_of_a_task_have_documents_too(event: Any, action: str) -> None:

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from monitor.model.alert import Contribution
-from monitor.model.events import CgroupCreate, LossReport, ServiceFailure
+from monitor.model.events import CgroupCreate, ContainerFrozen, LossReport, ResponseFailed, ServiceFailure
 from monitor.model.ids import CgroupId
 from monitor.model.rule import Severity
 from monitor.rules.fields import find_field
 from monitor.rules.unavailable import unavailable_reason
 from monitor.sinks.ecs import build_alert_document, build_event_document
-from monitor.sinks.requests import SubscribeRequest
-from monitor.sinks.status import Status
+from monitor.sinks.requests import RespondRequest, SubscribeRequest
+from monitor.sinks.status import FrozenStatus, Status
 from tests.unit.sinks import samples
 from tests.unit.sinks.serving import RunningStream
 
@@ -62,6 +62,8 @@ def all_documents() -> Iterator[dict[str, object]]:
         LossReport(1, 0, "process_exec", CgroupId(4), 12, "ring_full"),
         CgroupCreate(1, CgroupId(4), "/docker/x"),
         ServiceFailure(1, "rules", "raised"),
+        ContainerFrozen(1, "container", "c", "c", "policy", "risk", 3, for_s=60.0, note="one waits"),
+        ResponseFailed(1, "container", "c", "c", "command", "asked for", action="freeze", error="read-only"),
     ):
         context = samples.context(event, in_container=place, is_runtime_init=True)
         yield build_event_document(context, samples.ORIGIN, sequence=1)
@@ -88,7 +90,7 @@ def test_filters_know_every_name_or_say_why_not() -> None:
     assert {name for name in found if find_field(name) is None and not unavailable_reason(name)} == set()
 
 
-@pytest.mark.parametrize("struct", [Status, SubscribeRequest])
+@pytest.mark.parametrize("struct", [Status, FrozenStatus, SubscribeRequest, RespondRequest])
 def test_every_key_of_status_and_request_is_on_the_page(struct: type[msgspec.Struct]) -> None:
     assert {field.encode_name for field in msgspec.structs.fields(struct)} - TOLD == set()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.model.events import CgroupCreate, ContainerResolved, LossReport, Tick
+from monitor.model.events import CgroupCreate, ContainerFrozen, ContainerResolved, LossReport, ResponseFailed, Tick
 from monitor.model.ids import CgroupId
 from monitor.wire import _layout as layout
 from monitor.wire.recording import (
@@ -24,6 +24,8 @@ EVENTS = [
     CgroupCreate(2, CgroupId(3), "/docker/x"),
     LossReport(4, 0, "file_open", CgroupId(5), 6, "ring_full"),
     ContainerResolved(7, "id", "name", "image", (("a", "b"),)),
+    ContainerFrozen(8, "container", "id", "id", "policy", "risk 90.0 >= 80", 3, for_s=60.0),
+    ResponseFailed(9, "container", "id", "id", "command", "asked for", action="thaw", error="not frozen"),
 ]
 
 
