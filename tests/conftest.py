@@ -16,6 +16,7 @@ from tests.support.oci import find_runtimes
 from tests.support.prerequisites import CHECKS, find_obstacle
 from tests.support.sandbox import find_modes
 
+pytest_plugins = ("tests.support.failures_at_once",)
 MUST_RUN = os.environ.get("STOCKADE_KERNEL_TESTS") == "1"
 
 

@@ -112,8 +112,14 @@ def test_a_run_without_a_test_fails(debian: Tree) -> None:
 
 
 @pytest.mark.long
-def test_all_tests_pass_on_it(debian: Tree) -> None:
-    status, output = debian.script("test", "-q", "--ignore=tests/install", timeout=ALL_TESTS_S)
+def test_all_tests_pass_on_it(debian: Tree, capfd: pytest.CaptureFixture[str]) -> None:
+    def show(line: str) -> None:
+        """This takes long: what has failed so far must not be lost when somebody ends it."""
+        with capfd.disabled():
+            print(line, end="", flush=True)
+
+    options = ("-q", "--failures-at-once", "--ignore=tests/install")
+    status, output = debian.script("test", *options, timeout=ALL_TESTS_S, watch=show)
 
     assert status == 0, output[-10_000:]
 

@@ -1,32 +1,21 @@
 """``--root``: the service installed into a root tree from outside, as one does for an image, and removed again."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.install.tree import COPY, PATH, Tree, make_tree
+from tests.install.running import How, run
+from tests.install.tree import CHECKOUT, COPY, Tree, make_tree
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST_CALL_S = 400
 OURS = {"etc/stockade", "opt/stockade", "var/lib/stockade", "run/stockade"}
 
 
 def call(script: str, *arguments: str, folder: Path = CHECKOUT, **variables: str) -> tuple[int, str]:
     """Run one of this checkout's scripts on this machine; answers its exit status and what it said."""
-    done = subprocess.run(
-        [CHECKOUT / "scripts" / script, *arguments],
-        cwd=folder,
-        env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=FIRST_CALL_S,
-        check=False,
-    )
+    done = run([CHECKOUT / "scripts" / script, *arguments], How(FIRST_CALL_S, variables, folder))
     return done.returncode, done.stdout
 
 

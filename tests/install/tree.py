@@ -8,17 +8,18 @@ process of a command.
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.install import machine
+from tests.install.running import How, run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COPY = Path("/srv/a checkout/stockade")
 """Where the copy is in the tree; with a space, since users' folders have them."""
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES = Path("/etc/machine-certificates.pem")
 _NOT_COPIED = (".git", ".venv", "build", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
 
@@ -43,7 +44,12 @@ class Tree:
     environment: dict[str, str]
 
     def run(
-        self, *command: str, timeout: float = 60, network: bool = True, user: str = "root"
+        self,
+        *command: str,
+        timeout: float = 60,
+        network: bool = True,
+        user: str = "root",
+        watch: Callable[[str], object] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the tree, its two outputs together; ``network=False`` leaves it without any.
 
@@ -53,20 +59,12 @@ class Tree:
         namespaces = ["--mount", "--propagation", "private", *([] if network else ["--net"])]
         enter = ["sh", "-euc", _ENTER, "sh", str(self.root)]
         become = ["setpriv", f"--reuid={user}", "--clear-groups"] if user != "root" else []
-        return subprocess.run(
-            ["unshare", *namespaces, *enter, *become, *command],
-            env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "STOCKADE_KERNEL_TESTS": "1", **self.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        how = How(timeout, {"STOCKADE_KERNEL_TESTS": "1", **self.environment}, watch=watch)
+        return run(["unshare", *namespaces, *enter, *become, *command], how)
 
-    def script(self, name: str, *arguments: str, timeout: float = 60, **how: bool | str) -> tuple[int, str]:
-        """Run one of the checkout's scripts; answers its exit status and what it said."""
-        done = self.run(str(COPY / "scripts" / name), *arguments, timeout=timeout, **how)  # type: ignore[arg-type]  # passed on as they are
+    def script(self, name: str, *arguments: str, **how: Any) -> tuple[int, str]:
+        """Run one of the checkout's scripts as :meth:`run` does; answers its exit status and what it said."""
+        done = self.run(str(COPY / "scripts" / name), *arguments, **how)
         return done.returncode, done.stdout
 
     def read(self, path: str) -> str:
