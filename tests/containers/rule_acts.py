@@ -71,6 +71,7 @@ IN_A_CONTAINER = {
     "program_run_by_dynamic_loader": "/lib64/ld-linux-x86-64.so.2 /opt/dynamic",
     "shadow_file_read": "/bin/cat /etc/shadow",
     "ssh_private_key_read": "/bin/mkdir -p .ssh; echo > .ssh/id_rsa; /bin/cat .ssh/id_rsa",
+    "stray_ssh_private_key_read": "/bin/mkdir -p old; echo > old/id_rsa; /bin/cat old/id_rsa",
     "cloud_credentials_read": "/bin/mkdir -p .aws; echo > .aws/credentials; /bin/cat .aws/credentials",
     "kubernetes_token_read": """
         folder=/run/secrets/kubernetes.io/serviceaccount

@@ -28,7 +28,7 @@ class Way(NamedTuple):
     command: tuple[str, ...]
     """Run in a fresh container; must succeed, else the trial shows nothing."""
     rule: str = ""
-    """Which must raise an alert; empty for a limit: none of the tests' rules may."""
+    """Which must raise an alert, the tests' or a shipped one; empty for a limit: none of the tests' rules may."""
     capabilities: tuple[str, ...] = ()
     """Beyond docker's default set."""
 
@@ -136,6 +136,8 @@ WAYS = (
     Way("16", "an argument of 128 KiB before it", (HOSTILE, "long", *WORD), ARGUMENT),
     Way("17a", "a path of almost 4,096 bytes", (OPENER, "depth", "watched-name", "20"), NAME),
     Way("17b", "a path longer than any name can be", (OPENER, "depth", "watched-name", "40"), NAME),
+    Way("17d", "a private key at the end of such a path", (OPENER, "depth", "id_rsa", "40"), "ssh_private_key_read"),
+    Way("17e", "a private key far from its folder", (OPENER, "depth", "id_rsa", "15"), "stray_ssh_private_key_read"),
     Way(
         "17c",
         "thousands of mounts upon each other, above the file",
