@@ -10,8 +10,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CHECKOUT = Path(__file__).resolve().parent
-DATA = {"rules": ("rules", "**/*.yml"), "bpf": ("ebpf/build", "sensors.bpf.o")}
-"""Folder below ``monitor/_data`` -> folder and pattern in the checkout."""
+DATA = {"rules": ("rules", "**/*.yml"), "bpf": ("ebpf/build", "sensors.bpf.o", "enforce.bpf.o")}
+"""Folder below ``monitor/_data`` -> folder and patterns in the checkout."""
 
 
 class BuildWithData(build_py):
@@ -36,13 +36,18 @@ class BuildWithData(build_py):
 
     def _packed(self) -> list[tuple[Path, Path]]:
         pairs = []
-        for name, (folder, pattern) in DATA.items():
-            sources = sorted((CHECKOUT / folder).glob(pattern))
-            if not sources:
-                raise SystemExit(f"{CHECKOUT / folder}: nothing matches {pattern}; build it first: make -C ebpf")
+        for name, (folder, *patterns) in DATA.items():
             target = Path(self.build_lib, "monitor", "_data", name)
+            sources = [source for pattern in patterns for source in self._find(folder, pattern)]
             pairs += [(source, target / source.relative_to(CHECKOUT / folder)) for source in sources]
         return pairs
+
+    @staticmethod
+    def _find(folder: str, pattern: str) -> list[Path]:
+        sources = sorted((CHECKOUT / folder).glob(pattern))
+        if not sources:
+            raise SystemExit(f"{CHECKOUT / folder}: nothing matches {pattern}; build it first: make -C ebpf")
+        return sources
 
 
 setup(cmdclass={"build_py": BuildWithData})

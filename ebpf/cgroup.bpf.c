@@ -8,12 +8,6 @@
 #include "maps.bpf.h"
 #include "emit.bpf.h"
 
-/* Hierarchies number their cgroups independently: all but the tag's are passed over. */
-static __always_inline bool cgroup_carries_tag(struct cgroup *cgroup)
-{
-	return (u64)cgroup->root->hierarchy_id == tag_hierarchy_now() >> TAG_HIERARCHY_SHIFT;
-}
-
 static __always_inline int cgroup_report(u16 type, struct cgroup *cgroup, const char *path, struct task_struct *task)
 {
 	struct cgroup_event *event;

@@ -40,6 +40,16 @@ def get_sensors_object(package: Path = _PACKAGE) -> Path:
     return _get("the BPF objects are not built", places, "run `make -C ebpf` in the checkout (scripts/run does)")
 
 
+def get_enforcement_object(package: Path = _PACKAGE) -> Path:
+    """Answer the object of what denies.
+
+    Raises:
+        FileNotFoundError: it was not built.
+    """
+    places = package / "_data" / "bpf" / "enforce.bpf.o", package.parent / "ebpf" / "build" / "enforce.bpf.o"
+    return _get("the BPF objects are not built", places, "run `make -C ebpf` in the checkout (scripts/run does)")
+
+
 def _get(lack: str, places: tuple[Path, ...], mend: str) -> Path:
     for place in places:
         if place.exists():

@@ -16,6 +16,10 @@
 #include "maps.bpf.h"
 #include "task.bpf.h"
 
+#ifndef SLOT_TRIES
+#define SLOT_TRIES 4
+#endif
+
 static __always_inline void count_loss(u32 type, u64 cgroup_id, u32 reason)
 {
 	struct loss_key key = { .cgroup_id = cgroup_id, .type = type, .reason = reason };
@@ -45,7 +49,7 @@ static __always_inline struct slot *slot_take(u32 type, struct task_struct *task
 {
 	u32 first = bpf_get_smp_processor_id() * 2;
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < SLOT_TRIES; i++) {
 		u32 index = (first + i) % slot_count;
 		struct slot *slot = bpf_map_lookup_elem(&slots, &index);
 

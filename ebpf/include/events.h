@@ -25,7 +25,8 @@ enum event_type {
 	EVENT_CGROUP_REMOVE = 6,
 	EVENT_CGROUP_ATTACH = 7,
 	EVENT_FILE_OPEN = 8,
-	EVENT_TYPE_COUNT = 9,
+	EVENT_DENIAL = 9,
+	EVENT_TYPE_COUNT = 10,
 };
 
 /* About the file that an exec or an open resolved to, and the walk of its path. */
@@ -62,6 +63,13 @@ enum open_access {
 	OPEN_READ = 1 << 0,
 	OPEN_WRITE = 1 << 1,
 	OPEN_CREATED = 1 << 2,
+};
+
+/* Where a denial was decided. */
+enum denial_hook {
+	DENIAL_EXEC = 0,       /* bprm_check_security */
+	DENIAL_EXEC_CHECK = 1, /* bprm_creds_for_exec: somebody only asks whether it may be run (AT_EXECVE_CHECK) */
+	DENIAL_EXEC_KILL = 2, /* sched_process_exec: it has replaced its image, and ends before its first instruction */
 };
 
 enum loss_reason {
@@ -151,6 +159,19 @@ struct file_open_event {
 	__s32 result; /* the descriptor, or a negative errno */
 	__u32 padding;
 	struct wire_string path;
+};
+
+/* The policy said no to what this task asked for. */
+struct denial_event {
+	struct event_header header;
+	__u64 inode;
+	__u64 device;
+	__u32 generation; /* of the policy: what the numbers of terms mean */
+	__u32 hook;	  /* enum denial_hook */
+	__u32 file_flags; /* enum file_flag */
+	__u32 file_mode;  /* i_mode */
+	struct wire_string path;
+	struct wire_string terms; /* POLICY_WORDS words: all terms that it fulfilled */
 };
 
 /* create, remove: the task is the one that did it. attach: the task that was moved. */

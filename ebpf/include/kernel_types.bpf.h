@@ -261,20 +261,23 @@ struct cred {
 
 struct kernfs_node {
 	u64 id;
+	const char *name;
 };
 
 struct cgroup_root {
 	int hierarchy_id;
 };
 
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
 struct cgroup {
+	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
-};
-
-struct cgroup_subsys_state {
-	struct cgroup *cgroup;
 };
 
 struct css_set {
@@ -290,10 +293,12 @@ struct mm_struct {
 };
 
 struct linux_binprm {
+	unsigned int is_check : 1; /* from 6.14 */
 	struct file *file;
 	const char *filename;
 	const char *interp;
 	int argc;
+	char buf[256]; /* how the file begins */
 };
 
 struct task_struct {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Text against policy. Both sides fold by setting bit 0x20 of every byte: that
- * makes letters equal whatever their case, and a few other bytes too, which only
- * lets more through; user space compares exactly.
+ * Paths against the open filter's patterns. Both sides fold by setting bit 0x20 of
+ * every byte: that makes letters equal whatever their case, and a few other bytes
+ * too, which only lets more through; user space compares exactly.
  *
  * Exact paths and prefixes share one trie: a path is looked up with a NUL behind
  * it, and an exact path ends with that NUL. The longest entry holds the interest
@@ -13,15 +13,9 @@
 
 #include "open_fetch.bpf.h"
 #include "open_maps.bpf.h"
+#include "text.bpf.h"
 
-#define FOLD 0x2020202020202020ULL
 #define CLAIMED_PATH_BEGIN PATH_BYTES_MAX /* where a path from user memory lies in slot->path */
-
-/* Text in slot->path. A walked path ends where a claimed one begins. */
-struct span {
-	u32 begin;
-	u32 length;
-};
 
 static __always_inline bool bitmap_has(const u64 *bitmap, u32 bit)
 {
@@ -48,69 +42,20 @@ static __always_inline bool name_is_suspect(const struct open_filter *filter, u3
 	       bitmap_has(bitmap, (ends.tail >> 48) * tag_seed[OPEN_SEED_ENDING] >> 48);
 }
 
-/* Through a variable: of a cast expression clang would see that it is not aligned, and go byte by byte. */
-static __always_inline u64 word_at(const u8 *bytes)
-{
-	const u64 *word = (const u64 *)bytes;
-
-	return *word;
-}
-
-static __always_inline void word_set(u8 *bytes, u64 value)
-{
-	u64 *word = (u64 *)bytes;
-
-	*word = value;
-}
-
-/* The span as a key: up to 255 folded bytes behind the byte that names the space, then a NUL when it fits. The loop
- * reads its end anew each time: from a register the verifier would learn another length at each exit. */
-static __always_inline void path_key_fill(struct open_path_key *key, struct slot *slot, struct span span, u32 space)
-{
-	u32 from = span.begin - 1, length = span.length; /* one byte early: room for the space */
-
-	if (length > OPEN_PATH_KEY_BYTES - 1)
-		length = OPEN_PATH_KEY_BYTES - 1;
-	key->prefix_bits = 8 * (length + 1);
-	for (u32 at = 0; at < OPEN_PATH_KEY_BYTES && at * 8 < *(volatile u32 *)&key->prefix_bits; at += 8)
-		word_set(&key->text[at], word_at(&slot->path[(from + at) & (SLOT_PATH_BYTES - 1)]) | FOLD);
-	key->text[0] = space;
-	if (length < OPEN_PATH_KEY_BYTES - 1) {
-		asm volatile("" : "+r"(length));
-		key->text[(length + 1) & (OPEN_PATH_KEY_BYTES - 1)] = 0;
-		key->prefix_bits += 8;
-	}
-}
-
-static __always_inline void ending_key_fill(struct open_ending_key *key, struct slot *slot, struct span span, u32 space)
-{
-	u32 end = span.begin + span.length, length = span.length;
-
-	for (u32 at = 0; at < OPEN_ENDING_KEY_BYTES; at += 8) {
-		u64 bytes = word_at(&slot->path[(end - 7 - at) & (SLOT_PATH_BYTES - 1)]);
-
-		word_set(&key->text[at], __builtin_bswap64(bytes) | FOLD);
-	}
-	key->text[0] = space;
-	if (length > OPEN_ENDING_KEY_BYTES - 1)
-		length = OPEN_ENDING_KEY_BYTES - 1;
-	key->prefix_bits = 8 * (length + 1);
-}
-
 /* Keys are built where the record will be: it has not been begun. */
 static __always_inline struct open_interest_value *path_lookup(struct slot *slot, struct span span, u32 space)
 {
-	struct open_path_key *key = (struct open_path_key *)slot->record;
+	struct text_key *key = (struct text_key *)slot->record;
 
-	path_key_fill(key, slot, span, space);
+	beginning_key_fill(key, slot, span, space, FOLD_BIT);
 	return bpf_map_lookup_elem(&open_paths, key);
 }
 
 static __always_inline struct open_interest_value *ending_lookup(struct slot *slot, struct span span, u32 space)
 {
-	struct open_ending_key *key = (struct open_ending_key *)slot->record;
+	struct text_key *key = (struct text_key *)slot->record;
 
-	ending_key_fill(key, slot, span, space);
+	ending_key_fill(key, OPEN_ENDING_KEY_BYTES, slot, span, space, FOLD_BIT);
 	return bpf_map_lookup_elem(&open_endings, key);
 }
 

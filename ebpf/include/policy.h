@@ -96,4 +96,61 @@ struct open_filter_head {
 	__u32 padding;
 };
 
+/*
+ * Denial: the policy as bit vectors. A term is a bit; for each dimension of an event a lookup answers the index of
+ * the vector of all terms that this value satisfies; the AND of them is what the event fulfils. Two halves: new
+ * policy is written to the one that is not in force, and one store to policy_generation switches.
+ */
+enum policy_size {
+	POLICY_TERMS_MAX = 1024,
+	POLICY_WORDS = 16,	  /* of 64 terms; behind them, one word that says which of them are not zero */
+	POLICY_VECTORS = 4096,	  /* both halves; equal vectors are stored once. The first one has every bit */
+	POLICY_CONTAINERS = 4096, /* slots; see enum policy_container */
+	POLICY_CGROUPS = 65536,	  /* entries of the table of cgroups */
+	POLICY_KEY_BYTES = 256,	  /* a trie takes no more; one byte says which space */
+	POLICY_TEXTS = 8192,	  /* entries of each trie, both halves */
+	POLICY_NUMBERS = 4096,	  /* uids, both halves */
+	POLICY_NAMED_BITS = 8,	  /* of each dimension of bits */
+	POLICY_COMBINATIONS = 256,
+};
+
+/* The lookups. Those of texts come first, in pairs: where a path begins, how it ends. */
+enum policy_dimension {
+	POLICY_EXECUTABLE = 0,
+	POLICY_EXECUTABLE_END = 1,
+	POLICY_PARENT = 2,
+	POLICY_PARENT_END = 3,
+	POLICY_FILE = 4,
+	POLICY_FILE_END = 5,
+	POLICY_ACCESS = 6,
+	POLICY_FLAGS = 7,
+	POLICY_CAPABILITIES = 8,
+	POLICY_USER = 9,
+	POLICY_CONTAINER = 10,
+	POLICY_ARGUMENTS = 11,
+	POLICY_EVENT = 12,
+	POLICY_DIMENSIONS = 13,
+	POLICY_DIMENSIONS_STRIDE = 16, /* of tables with a number for each */
+};
+
+/* What a term can be about. */
+enum policy_event {
+	POLICY_EXEC = 0,
+	POLICY_OPEN = 1,
+	POLICY_EVENTS = 4, /* room */
+};
+
+/* Slots of the table of containers. User space gives each container one of those above. */
+enum policy_container {
+	POLICY_HOST = 0,
+	POLICY_PENDING = 1, /* a container of which user space has not spoken yet */
+	POLICY_FIRST_CONTAINER = 2,
+};
+
+/* Bits of POLICY_FLAGS beside enum file_flag. */
+enum policy_flag {
+	POLICY_FLAG_32BIT = 1 << 16,
+	POLICY_FLAG_RUNTIME_INIT = 1 << 17,
+};
+
 #endif

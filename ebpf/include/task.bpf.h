@@ -51,6 +51,12 @@ static __always_inline u64 task_cgroup_id(struct task_struct *task)
 	return task->cgroups->dfl_cgrp->kn->id;
 }
 
+/* Hierarchies number their cgroups independently: only the tag's are of account. */
+static __always_inline bool cgroup_carries_tag(struct cgroup *cgroup)
+{
+	return (u64)cgroup->root->hierarchy_id == tag_hierarchy_now() >> TAG_HIERARCHY_SHIFT;
+}
+
 /* Is this one of the service's own tasks? Marked by task, never by program or cgroup, which others can share. */
 static __always_inline bool task_is_ours(struct task_struct *task)
 {

@@ -216,6 +216,16 @@ def probe_overlay_types() -> Probe:
     return Probe(works=False, reason="overlayfs is a module that is not loaded, or its types are not in BTF")
 
 
+def find_lsm_obstacle() -> str:
+    """Why no BPF program can deny by LSM hooks here; empty when one can."""
+    probe = _probe_btf_program(_PROG_LSM, _ATTACH_LSM_MAC, "bprm_check_security")
+    if not probe:
+        return f"LSM programs cannot be loaded ({probe.reason})"
+    if "bpf" not in (find_security_modules() or ()):
+        return "BPF LSM is not active (boot with lsm=...,bpf)"
+    return ""
+
+
 def find_security_modules() -> tuple[str, ...] | None:
     """Answer the active security modules in their order; None when securityfs cannot be had."""
     text = _read_securityfs("lsm")

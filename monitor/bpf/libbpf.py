@@ -18,6 +18,8 @@ _KIND_DATASEC: Final = 15
 _SHARED_SECTIONS: Final = (".bss", ".data", ".data.open")
 """Where the programs' variables lie: our memory is theirs, once loaded."""
 _LOG_LINES_MAX: Final = 30
+_LOG_BYTES: Final = 17 << 20
+"""What the verifier says comes as one text; libbpf asks for up to 16 MiB of it."""
 _BPF_ANY: Final = 0
 
 _PrintFunction = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
@@ -169,7 +171,7 @@ class BpfObject:
     def _explain_load(self) -> str:
         """Load once more, with libbpf's words kept: it says them only through a callback."""
         lines: list[str] = []
-        buffer = ctypes.create_string_buffer(65536)
+        buffer = ctypes.create_string_buffer(_LOG_BYTES)
         libc = ctypes.CDLL(None)
 
         def keep(_level: int, text: bytes, arguments: int) -> int:

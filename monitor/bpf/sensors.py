@@ -15,25 +15,20 @@ from msgspec import Struct
 from monitor.bpf import tracefs
 from monitor.bpf.features import VMLINUX_BTF
 from monitor.bpf.libbpf import BpfObject, LibbpfError
+from monitor.bpf.losses import LossReader
 from monitor.bpf.open_policy import make_seed
+from monitor.bpf.own_tasks import mark_own_process
 from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings, RingSettings
 from monitor.model.events import LossReport
 from monitor.model.ids import CgroupId, TaskFacts
 from monitor.wire import _layout as layout
-from monitor.wire.decoder import EVENT_NAMES
 
-_LOSS_KEY: Final = layout.STRUCTS["loss_key"]
 _TASK_FACTS: Final = layout.STRUCTS["task_facts"]
-_LOSS_REASONS: Final = {
-    layout.LOSS_RING_FULL: "ring_full",
-    layout.LOSS_LIMITED: "limited",
-    layout.LOSS_NO_SLOT: "no_slot",
-}
 _COUNTER_OWN_EVENTS: Final = 0
 _COUNTER_FORK_HOOK: Final = 1
 _COUNTER_EXIT_HOOK: Final = 2
-_TAG_CONTROLLERS: Final = {
+TAG_CONTROLLERS: Final = {
     "": layout.TAG_CONTROLLER_CGROUP2,
     "pids": layout.TAG_CONTROLLER_PIDS,
     "memory": layout.TAG_CONTROLLER_MEMORY,
@@ -101,7 +96,7 @@ class Sensors:
         self._reader_sleeps = self.object.variable_view("reader_sleeps").cast("I")
         self._tag_hierarchy = self.object.variable_view("tag_hierarchy").cast("Q")
         self.set_tag_hierarchy(plan.tag_controller, plan.tag_hierarchy_id)
-        self._losses_seen: dict[tuple[int, int, int, int], int] = {}
+        self._losses = LossReader(self.object)
 
     def __enter__(self) -> "Sensors":
         return self
@@ -189,7 +184,7 @@ class Sensors:
 
         ``controller`` as :attr:`SensorPlan.tag_controller`. Records that are in the rings keep the tags they have.
         """
-        self._tag_hierarchy[0] = hierarchy_id << layout.TAG_HIERARCHY_SHIFT | _TAG_CONTROLLERS[controller]
+        self._tag_hierarchy[0] = hierarchy_id << layout.TAG_HIERARCHY_SHIFT | TAG_CONTROLLERS[controller]
 
     def read_tasks(self) -> list[TaskFacts]:
         """All processes that run now, with the kernel's exact start times."""
@@ -202,11 +197,7 @@ class Sensors:
 
     def mark_own_process(self) -> None:
         """Make this process and its future children and threads the service's own: counted, not streamed."""
-        pidfd = os.pidfd_open(os.getpid())
-        try:
-            self.object.map_update("own_tasks", struct.pack("<i", pidfd), struct.pack("<I", 1))
-        finally:
-            os.close(pidfd)
+        mark_own_process(self.object)
 
     def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
         """Tell the open filter what a cgroup is.
@@ -223,28 +214,7 @@ class Sensors:
 
     def read_losses(self, ktime_ns: int) -> Iterator[LossReport]:
         """What was lost since the last call, by CPU, type, cgroup and reason."""
-        for key, value in self.object.map_items("losses"):
-            cgroup_id, kind, reason = _LOSS_KEY.unpack(key)
-            yield from self._new_losses(ktime_ns, (cgroup_id, kind, reason), value)
-        for index in range(64):
-            value = self.object.map_lookup("losses_unattributed", struct.pack("<I", index)) or b""
-            if any(value):
-                yield from self._new_losses(ktime_ns, (0, index >> 2, index & 3), value)
-
-    def _new_losses(self, ktime_ns: int, key: tuple[int, int, int], value: bytes) -> Iterator[LossReport]:
-        cgroup_id, kind, reason = key
-        for cpu, count in enumerate(memoryview(value).cast("Q")):
-            seen = self._losses_seen.get((cpu, *key), 0)
-            if count > seen:
-                self._losses_seen[cpu, *key] = count
-                yield LossReport(
-                    ktime_ns,
-                    cpu,
-                    EVENT_NAMES.get(kind, str(kind)),
-                    CgroupId(cgroup_id),
-                    count - seen,
-                    _LOSS_REASONS.get(reason, str(reason)),
-                )
+        return self._losses.read(ktime_ns)
 
     def read_sequences(self) -> dict[str, tuple[int, ...]]:
         """How many records each CPU has numbered, by ring: what was read plus what the ring had no room for."""

@@ -19,20 +19,23 @@ _libc.syscall.restype = ctypes.c_long
 class _Numbers(NamedTuple):
     bpf: int
     perf_event_open: int
+    membarrier: int
 
 
 # arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h (arm64, riscv64), arch/{powerpc,s390}.
 _NUMBERS_BY_MACHINE: Final = {
-    "x86_64": _Numbers(bpf=321, perf_event_open=298),
-    "aarch64": _Numbers(bpf=280, perf_event_open=241),
-    "riscv64": _Numbers(bpf=280, perf_event_open=241),
-    "ppc64le": _Numbers(bpf=361, perf_event_open=319),
-    "s390x": _Numbers(bpf=351, perf_event_open=331),
+    "x86_64": _Numbers(bpf=321, perf_event_open=298, membarrier=324),
+    "aarch64": _Numbers(bpf=280, perf_event_open=241, membarrier=283),
+    "riscv64": _Numbers(bpf=280, perf_event_open=241, membarrier=283),
+    "ppc64le": _Numbers(bpf=361, perf_event_open=319, membarrier=365),
+    "s390x": _Numbers(bpf=351, perf_event_open=331, membarrier=356),
 }
 # The same on every architecture.
 _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
+
+_MEMBARRIER_CMD_GLOBAL: Final = 1
 
 BPF_MAP_CREATE: Final = 0
 BPF_PROG_LOAD: Final = 5
@@ -62,6 +65,15 @@ def bpf(command: int, attributes: bytes) -> int:
         OSError: the kernel refused; ENOSYS on an architecture that we have no number for.
     """
     return _call(_get_numbers().bpf, command, attributes, len(attributes))
+
+
+def wait_for_programs() -> None:
+    """Wait until every BPF program that runs now has ended (they run inside RCU's read sections); some 10 ms.
+
+    Raises:
+        OSError: the kernel is built without CONFIG_MEMBARRIER.
+    """
+    _call(_get_numbers().membarrier, _MEMBARRIER_CMD_GLOBAL, 0, 0)
 
 
 def open_perf_event(*, event_type: int, config: int, cpu: int) -> int:

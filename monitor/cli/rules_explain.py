@@ -10,16 +10,17 @@ from monitor.model.interest import OpenPattern
 from monitor.model.rule import Rule
 from monitor.rules.binding import effective_condition
 from monitor.rules.categories import CATEGORIES
+from monitor.rules.denials import DENY, build_deny_rule
 from monitor.rules.ir import AnyNode, CorrelationIR, RuleBook, RuleException, RuleIR
 from monitor.rules.kernel_policy import build_rule_terms
 from monitor.rules.kernel_terms import NotDecidable
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.readable import describe_condition
+from monitor.rules.tiers import plan_denials
+from monitor.runtime.denying import AUTO, find_host_tiers
 from monitor.sinks.escape import escape_text
 
 Document = dict[str, Any]
-
-TIER = "observe: this version sees and tells, and denies nothing in the kernel"
 
 
 def build_explanation(rule: Rule, book: RuleBook, today: date) -> Document:
@@ -36,7 +37,7 @@ def build_explanation(rule: Rule, book: RuleBook, today: date) -> Document:
         "response": rule.response,
         "mode": rule.mode or "the service's",
         "on_truncated": rule.on_truncated,
-        "tier": TIER,
+        "tier": "",
         "tags": list(rule.tags),
         "description": rule.description.strip(),
         "false_positives": list(rule.false_positives),
@@ -67,7 +68,16 @@ def _explain_single(ir: RuleIR, today: date) -> Document:
         "exceptions": [_explain_exception(exception, today) for exception in ir.exceptions],
         "kernel_patterns": [_explain_pattern(pattern) for pattern in patterns],
         "kernel_terms": _explain_terms(ir, condition),
+        "tier": _explain_tier(ir, condition),
     }
+
+
+def _explain_tier(ir: RuleIR, condition: AnyNode) -> str:
+    """How this host denies by a deny rule."""
+    if ir.rule.response != DENY:
+        return ""
+    (planned,) = plan_denials([build_deny_rule(ir.rule, ir.category, condition)], find_host_tiers(AUTO))
+    return f"{planned.tier}: {planned.reason}" if planned.reason else planned.tier
 
 
 def _explain_terms(ir: RuleIR, condition: AnyNode) -> Document:

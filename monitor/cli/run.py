@@ -107,7 +107,7 @@ def _say_ready(service: Service, readiness: Readiness) -> None:
         f"stockade {__version__} is ready after {time.monotonic() - STARTED_S:.2f} s "
         f"(self test: an exec came through in {readiness.self_test_s * 1000:.0f} ms)\n"
         f"  kernel      Linux {os.uname().release}, containers told apart by {hierarchy.name} at {hierarchy.mount}\n"
-        f"  tier        observe (tracepoints; nothing is denied), mode {parts.settings.mode}\n"
+        f"  tier        {service.denying.describe()}, mode {parts.settings.mode}\n"
         f"  watching    {readiness.processes} processes, {readiness.containers} containers ({_name_runtimes()})\n"
         f"  rules       {active} active, {inactive} inactive\n"
         f"  lost        {lost} records",

@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from monitor.config import values
 from monitor.config.errors import quote
-from monitor.config.settings import EngineSettings, LimiterSettings, Observe, RingSettings, Settings, StreamSettings
+from monitor.config.settings import (
+    EnforcementSettings,
+    EngineSettings,
+    LimiterSettings,
+    Observe,
+    RingSettings,
+    Settings,
+    StreamSettings,
+)
 
 _COUNT_MAX: Final = 1 << 22
 _RATE_MAX: Final = 1_000_000_000
@@ -69,6 +77,7 @@ LIMITS: Final[Mapping[tuple[type[Struct], str], Limits]] = {
 
 CHOICES: Final[Mapping[tuple[type[Struct], str], tuple[str, ...]]] = {
     (Settings, "mode"): ("audit", "enforce"),
+    (EnforcementSettings, "tier"): ("auto", "lsm", "kill", "none"),
     (Observe, "container"): ("any", "none", "all"),
     (Observe, "access"): ("any", "read", "write"),
 }

@@ -34,6 +34,13 @@ class LimiterSettings(Struct, frozen=True):
     exec_burst: int = 40_000
 
 
+class EnforcementSettings(Struct, frozen=True):
+    """What the kernel does about rules that deny."""
+
+    tier: str = "auto"
+    """``auto`` (the best that the kernel has), ``lsm``, ``kill`` or ``none``."""
+
+
 class EngineSettings(Struct, frozen=True):
     """Bounds and constants of the engine."""
 
@@ -94,5 +101,6 @@ class Settings(Struct, frozen=True):
     )
     rings: RingSettings = field(default_factory=RingSettings)
     limiter: LimiterSettings = field(default_factory=LimiterSettings)
+    enforcement: EnforcementSettings = field(default_factory=EnforcementSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)

@@ -12,6 +12,7 @@ remembered for a while, because file events arrive later than cgroup events.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -67,6 +68,12 @@ class ContainerTable:
     def find_cgroup(self, cgroup_id: int) -> Cgroup | None:
         """Look up a cgroup; None when nothing told of it."""
         return self._cgroups.get(cgroup_id)
+
+    def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
+        """All cgroups that exist, and whether each is a container's."""
+        for cgroup_id, cgroup in self._cgroups.items():
+            if not cgroup.removed_ktime_ns:
+                yield CgroupId(cgroup_id), cgroup.container is not None
 
     def find_container(self, container_id: str) -> Container | None:
         """Look up a container by its full id, with what the runtime said of it since."""

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 from monitor.engine.guardrails import GuardrailFacts, find_guardrail, find_lack
 from monitor.engine.lineage import Lineage
 from monitor.model.alert import Detection, Risk, Verdict
+from monitor.model.container import Container
 from monitor.model.effects import Respond
-from monitor.model.events import FileOpen, ProcessExecFailed
+from monitor.model.events import AnyEvent, Denial, FileOpen, ProcessExec, ProcessExecFailed
 from monitor.model.process import Context
 from monitor.rules.response import ResponseEntry, ResponsePolicy
 
@@ -23,6 +24,8 @@ AUDIT: Final = "audit"
 MODE_LABEL: Final = "stockade.mode"
 _PROCESS_ACTIONS: Final = frozenset({"deny", "kill", "quarantine"})
 """A rule's own response of this kind is about the one process; freeze and isolate are about its container."""
+_DONE: Final = frozenset({"alert", "deny"})
+"""Nobody is asked to do these: an alert is written, and what was not denied in the kernel has happened."""
 _NS: Final = 1_000_000_000
 
 
@@ -57,6 +60,13 @@ def is_actionable(detection: Detection) -> bool:
     return detection.rule.status == "stable" and not is_claimed(detection.context)
 
 
+def get_mode(mode: str, container: Container | None) -> str:
+    """The service's mode; a container's label may make it stricter and never weaker."""
+    if mode != ENFORCE and container is not None and (MODE_LABEL, ENFORCE) in container.labels:
+        return ENFORCE
+    return mode
+
+
 class Decider:
     """Remembers only cooldowns; at most 16,384 of them (an evicted one errs towards deciding again)."""
 
@@ -84,7 +94,7 @@ class Decider:
         responses = [
             Respond(verdict, situation.context)
             for verdict in unique
-            if verdict.mode == ENFORCE and verdict.action != "alert"
+            if verdict.mode == ENFORCE and verdict.action not in _DONE
         ]
         return unique, responses
 
@@ -163,14 +173,13 @@ class Decider:
         subject, subject_id = self._find_subject(situation, rule.response)
         mode = rule.mode or self._get_mode(situation.context)
         verdict = Verdict(rule.response, mode, subject, subject_id, f"rule {rule.name} asks for it")
-        return self._weaken(verdict, situation, facts, may_act=is_actionable(detection))
+        done = ""
+        if rule.response == "deny":
+            done = _tell_denial(situation.context.event, facts.deny_tiers.get(rule.id, ""))
+        return self._weaken(verdict, situation, facts, may_act=is_actionable(detection), done=done)
 
     def _get_mode(self, context: Context) -> str:
-        """The service's mode; a container's label may make it stricter and never weaker."""
-        container = context.container
-        if self.mode != ENFORCE and container is not None and (MODE_LABEL, ENFORCE) in container.labels:
-            return ENFORCE
-        return self.mode
+        return get_mode(self.mode, context.container)
 
     def _find_subject(self, situation: Situation, action: str) -> tuple[str, str]:
         container = situation.context.container
@@ -180,8 +189,13 @@ class Decider:
 
     # --- what weakens ---------------------------------------------------------------------
 
-    def _weaken(self, verdict: Verdict, situation: Situation, facts: GuardrailFacts, *, may_act: bool) -> Verdict:
-        """Guardrails and unproven rules take a verdict back; nothing in here makes one stronger."""
+    def _weaken(
+        self, verdict: Verdict, situation: Situation, facts: GuardrailFacts, *, may_act: bool, done: str = ""
+    ) -> Verdict:
+        """Guardrails and unproven rules take a verdict back; nothing in here makes one stronger.
+
+        ``done`` says how it has been carried out already, if it has.
+        """
         guardrail = find_guardrail(
             facts,
             situation.context,
@@ -198,12 +212,14 @@ class Decider:
         elif mode != ENFORCE:
             mode = AUDIT
             reason = f"would {verdict.action}: {reason}"
-        elif lack := find_lack(facts, verdict.action, verdict.subject):
+        elif not done and (lack := find_lack(facts, verdict.action, verdict.subject)):
             mode = AUDIT
             reason = f"would {verdict.action}, but {lack}: {reason}"
         elif not may_act:
             mode = AUDIT
             reason = f"would {verdict.action}, but no stable rule saw it in what the kernel confirmed: {reason}"
+        elif done:
+            reason = f"{done}: {reason}"
         return Verdict(
             action,
             mode,
@@ -213,3 +229,12 @@ class Decider:
             verdict.for_s if not weakened_by else 0.0,
             weakened_by,
         )
+
+
+def _tell_denial(event: AnyEvent, tier: str) -> str:
+    """How the kernel has denied this; empty when it has not."""
+    if type(event) is Denial:
+        return f"the kernel denied it (tier {event.tier})"
+    if tier == "kill" and type(event) is ProcessExec:
+        return f"the kernel ended it before its first instruction (tier {tier})"
+    return ""

@@ -6,7 +6,7 @@ Each step is a module of its own; here is only their order, the alerts that they
 lead to, and the counters.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from monitor.engine.builtin_rules import CONTAINER_LEFT, EVENTS_LOST, RESPONSE_F
 from monitor.engine.containers import ContainerTable
 from monitor.engine.correlate import Correlated, Correlator
 from monitor.engine.decide import Decider
+from monitor.engine.denied import KILL, Policies, index_rules
 from monitor.engine.detect import Detector
 from monitor.engine.enrich import Enricher
 from monitor.engine.guardrails import GuardrailFacts
@@ -40,9 +41,11 @@ from monitor.model.events import (
     ContainerKilled,
     ContainerResolved,
     ContainerThawed,
+    Denial,
     Event,
     FileOpen,
     LossReport,
+    PolicyChange,
     ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
@@ -96,6 +99,8 @@ class Engine:
             settings=settings,
             boot_id=boot_id,
         )
+        self._policies = Policies()
+        self._rules = index_rules(rules.rules)
         self._losses = LossLedger()
         self._parked = Parked()
         self._now_ns = 0
@@ -113,6 +118,8 @@ class Engine:
             ProcessExecFailed: self._on_exec_failed,
             ProcessExit: self._on_exit,
             FileOpen: self._on_open,
+            Denial: self._on_denial,
+            PolicyChange: self._on_policy_change,
             CgroupCreate: self._on_cgroup_create,
             CgroupRemove: self._on_cgroup_remove,
             CgroupAttach: self._on_cgroup_attach,
@@ -147,6 +154,7 @@ class Engine:
     def replace_rules(self, rules: RuleSet) -> None:
         """Use another load of rules from now on. Tables, scores and unchanged correlations keep what they have."""
         self._detector = Detector(rules)
+        self._rules = index_rules(rules.rules)
         self._correlator.replace_rules(rules)
 
     def replace_responses(self, responses: ResponsePolicy) -> None:
@@ -218,6 +226,15 @@ class Engine:
         """Look up a container by its full id."""
         return self._containers.find_container(container_id)
 
+    def find_container_of(self, cgroup_id: CgroupId) -> Container | None:
+        """The container that a cgroup belongs to, as far as it is known."""
+        cgroup = self._containers.find_cgroup(cgroup_id)
+        return None if cgroup is None else cgroup.container
+
+    def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
+        """All cgroups that are known, and whether each is a container's."""
+        return self._containers.list_cgroups()
+
     def is_gone(self, container: Container) -> bool:
         """Whether a container that is still known has ended."""
         return self._containers.is_gone(container)
@@ -268,7 +285,7 @@ class Engine:
             self._judge(context, effects)
 
     def _on_exec_failed(self, event: ProcessExecFailed, effects: list[Effect]) -> None:
-        self._judge(self._enricher.failed_exec(event), effects)
+        self._judge(self._enricher.attempt(event), effects)
 
     def _on_exit(self, event: ProcessExit, effects: list[Effect]) -> None:
         self._judge(self._enricher.exit(event), effects)
@@ -317,6 +334,18 @@ class Engine:
             effects.append(DisableRule(rule.id, reason))
             failure = ServiceFailure(ktime_ns, f"rule {rule.name}", f"disabled until the next reload: {reason}")
             self._on_service_failure(failure, effects)
+
+    # --- denials ------------------------------------------------------------------------------
+
+    def _on_denial(self, event: Denial, effects: list[Effect]) -> None:
+        rules = self._policies.find_rules(event, self._rules.get)
+        context = self._enricher.attempt(replace(event, rules=tuple(rule.name for rule in rules)))
+        effects.append(EmitEvent(context))
+        if event.tier != KILL:  # its exec was seen, and is judged
+            self._conclude(context, [Detection(rule, context) for rule in rules], [], effects)
+
+    def _on_policy_change(self, event: PolicyChange, effects: list[Effect]) -> None:
+        self._policies.change(event)
 
     # --- cgroups and containers ---------------------------------------------------------------
 

@@ -14,7 +14,15 @@ from monitor.engine.processes import ProcessTable, Row, image_at
 from monitor.engine.runtime_tasks import RUNTIME_NAMES, SETUP_NS_MAX, find_caller, mark_exec
 from monitor.model.container import Container
 from monitor.model.effects import Effect
-from monitor.model.events import CgroupAttach, FileOpen, ProcessExec, ProcessExecFailed, ProcessExit, ProcessFork
+from monitor.model.events import (
+    CgroupAttach,
+    Denial,
+    FileOpen,
+    ProcessExec,
+    ProcessExecFailed,
+    ProcessExit,
+    ProcessFork,
+)
 from monitor.model.ids import CgroupId
 from monitor.model.process import Context, ProcessImage
 
@@ -75,14 +83,14 @@ class Enricher:
             self._settle_lineage(row, event, container, cgroup)
         return Context(event, row, row.image, row.parent_image, container)
 
-    def task(self, event: ProcessExecFailed | ProcessExit, row: Row) -> Context:
+    def task(self, event: ProcessExecFailed | ProcessExit | Denial, row: Row) -> Context:
         """The context of what happened in a program that runs already."""
         image = row.image if event.exec_id == row.exec_id else image_at(row, event.exec_id)
         container = self._find_container(row, event.cgroup_id)
         return self._build(event, row, image, container)
 
-    def failed_exec(self, event: ProcessExecFailed) -> Context:
-        """The context of an exec that did not happen: the program that tried."""
+    def attempt(self, event: ProcessExecFailed | Denial) -> Context:
+        """The context of what did not happen: the program that tried."""
         row = self._processes.get_or_add(
             event.tgid, event.start_boottime_ns, event.exec_id, event.cgroup_id, event.ktime_ns
         )
@@ -160,7 +168,7 @@ class Enricher:
 
     def _build(
         self,
-        event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | FileOpen,
+        event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | FileOpen | Denial,
         row: Row,
         image: ProcessImage,
         container: Container | None,

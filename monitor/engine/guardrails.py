@@ -46,6 +46,8 @@ class GuardrailFacts(Struct, frozen=True):
     """(device, inode) of root-owned low-level runtimes (runc, crun): see :mod:`monitor.engine.runtime_tasks`."""
     protected_units: Mapping[str, str] = field(default_factory=lambda: PROTECTED_UNITS)
     """cgroup path of a systemd unit -> what it is."""
+    deny_tiers: Mapping[str, str] = {}
+    """Ids of the rules that the kernel denies by -> the tier."""
     actions: frozenset[str] = ACTIONS
     """What can be carried out here. A verdict on anything else says what would have been done, whatever the mode."""
 

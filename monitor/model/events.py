@@ -179,6 +179,42 @@ class FileOpen(TaskEvent, frozen=True, gc=False):
     is_upper_layer: bool | None = None
 
 
+class Denial(TaskEvent, frozen=True, gc=False):
+    """The policy said no to what this task asked for; it has not happened."""
+
+    path: str
+    """Of the program or file, as the kernel resolved it."""
+    action: str
+    """``exec``, ``exec-check`` (somebody only asked whether it may be run)."""
+    tier: str
+    """Where it was decided: ``lsm``, ``kill`` (the process had replaced its image, and was ended before its first
+    instruction)."""
+    generation: int
+    """Of the policy; see :class:`PolicyChange`."""
+    terms: tuple[int, ...]
+    """Numbers of all terms that it fulfilled, lowest first; those that are told of alone are among them."""
+    inode: int
+    device: int
+    file_mode: int
+    is_memfd: bool = False
+    is_deleted: bool = False
+    is_upper_layer: bool | None = None
+    is_tmpfs: bool = False
+    is_path_truncated: bool = False
+    is_foreign_namespace: bool = False
+    is_detached_mount: bool = False
+    rules: tuple[str, ...] = ()
+    """Names of the rules that the terms were of, once the engine has seen it."""
+
+
+class PolicyChange(Event, frozen=True, gc=False):
+    """From now on, denials with this generation are these rules'."""
+
+    generation: int
+    rule_ids: tuple[str, ...]
+    """Of each term, by number."""
+
+
 class CgroupCreate(Event, frozen=True, gc=False):
     """A cgroup directory of the tag's hierarchy appeared, or was found by the start-up walk."""
 
@@ -278,6 +314,8 @@ AnyEvent = (
     | ProcessExecFailed
     | ProcessExit
     | FileOpen
+    | Denial
+    | PolicyChange
     | CgroupCreate
     | CgroupRemove
     | CgroupAttach

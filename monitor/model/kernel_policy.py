@@ -76,3 +76,23 @@ class Vectors(Struct, frozen=True):
     none: int
     """Of a value without an entry: the terms that do not ask, and those that ask for something else."""
     entries: dict[Key, int]
+
+
+class PolicyTables(Struct, frozen=True):
+    """What the kernel is told, containers apart."""
+
+    terms: int
+    """How many."""
+    vectors: dict[Dimension, Vectors]
+    unread: dict[Dimension, int]
+    """Of a value that cannot be read (a path longer than is walked): terms whose rule denies then, and those that do
+    not ask."""
+
+
+class ContainerTerms(Struct, frozen=True):
+    """What the policy is for one container, or for the host."""
+
+    scope: int
+    """Vector of the terms that it is in the scope of."""
+    enforced: int
+    """Vector of the terms that deny there; the others are only told of."""

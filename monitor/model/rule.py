@@ -59,3 +59,10 @@ class Rule(Struct, frozen=True):
     location: Location = Location("", 0, 0)
     inactive_reason: str = ""
     """Why this rule cannot fire here (no sensor for its category or field); empty when it can."""
+
+
+class RuleWarning(Struct, frozen=True):
+    """Something that works but will surprise: shown by ``rules check``."""
+
+    location: Location
+    message: str

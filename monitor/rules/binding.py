@@ -9,14 +9,17 @@ from functools import partial
 
 from monitor.model.interest import OpenPattern
 from monitor.model.process import Context
+from monitor.model.rule import RuleWarning
 from monitor.rules.categories import CATEGORIES, GUARDS, Category
 from monitor.rules.compiler import CompileError, Compiler
+from monitor.rules.denials import DENY, build_deny_rule
 from monitor.rules.expressions import IsMet, bind_ordered, bind_unordered
+from monitor.rules.field import Getter, Predicate
 from monitor.rules.fields import find_field
 from monitor.rules.index import IndexedRule, index_rules
 from monitor.rules.ir import AnyNode, CorrelationIR, Not, RuleBook, RuleIR
 from monitor.rules.open_filter import build_open_patterns
-from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, Getter, Predicate, RuleSet, RuleWarning
+from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, RuleSet
 from monitor.rules.trees import all_of
 
 _SECOND_NS = 1_000_000_000
@@ -31,6 +34,9 @@ def bind_rules(book: RuleBook, today: date) -> RuleSet:
         rules=book.all_rules,
         enabled=tuple(binder.bind(ir, condition) for ir, condition in active),
         correlations=correlations,
+        denials=tuple(
+            build_deny_rule(ir.rule, ir.category, condition) for ir, condition in active if ir.rule.response == DENY
+        ),
         open_patterns=tuple(pattern for ir, condition in active for pattern in _open_patterns(ir, condition)),
         needed_events=frozenset(_category(ir).event.__name__ for ir, _ in active),
         warnings=(*book.warnings, *_expired(book.rules, today)),

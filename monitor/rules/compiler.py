@@ -12,7 +12,7 @@ from typing import assert_never
 import re2
 
 from monitor.model.process import Context
-from monitor.rules.field import Field, FieldKind, TextGetter
+from monitor.rules.field import Field, FieldKind, Predicate, TextGetter
 from monitor.rules.fields import find_field
 from monitor.rules.ir import (
     And,
@@ -31,7 +31,6 @@ from monitor.rules.ir import (
 )
 from monitor.rules.regex_bank import RegexBank, RegexError, compile_regex
 from monitor.rules.regex_literals import find_literal_prefix
-from monitor.rules.ruleset import Predicate
 from monitor.rules.text_tests import TextTest, build_glob_test, build_text_test
 
 _FIELD_COST = {

@@ -118,7 +118,7 @@ def _read_rule(document: Document) -> RuleDraft:
     context = ReadingContext(file, keyword_fields, [], is_foreign=category is None, category=category)
     block = read_block(sections["stockade"].value, context) if "stockade" in sections else Block(on_truncated="alert")
     condition = read_detection(sections["detection"].value, context) if "detection" in sections else FALSE
-    inactive = reason or "; ".join(dict.fromkeys(context.missing_here)) or _refusal(document.head, block)
+    inactive = reason or "; ".join(dict.fromkeys(context.missing_here)) or _refusal(document.head)
     scoped = all_of([condition, block.scope])
     if not inactive and category is not None and len(file.problems.errors) == mistakes_before:
         _check_possible(scoped, category, document)
@@ -138,7 +138,7 @@ def _read_correlation(document: Document) -> CorrelationDraft:
     if "stockade" in document.sections:
         context = ReadingContext(document.file, (), [])
         block = read_block(document.sections["stockade"].value, context, is_correlation=True)
-    rule = _build_rule(document, block, inactive_reason=_refusal(document.head, block), is_correlation=True)
+    rule = _build_rule(document, block, inactive_reason=_refusal(document.head), is_correlation=True)
     return CorrelationDraft(rule, document, is_sound=len(document.file.problems.errors) == document.mistakes_before)
 
 
@@ -165,12 +165,10 @@ def _build_rule(document: Document, block: Block, *, inactive_reason: str, is_co
     )
 
 
-def _refusal(head: dict[str, Any], block: Block) -> str:
+def _refusal(head: dict[str, Any]) -> str:
     """Why a rule that could be evaluated shall not be."""
     if head.get("status") == "unsupported":
         return "its status is unsupported"
-    if block.require_tier not in {"", "observe"}:
-        return f"it requires tier {block.require_tier}; this version observes and denies nothing in the kernel"
     return ""
 
 

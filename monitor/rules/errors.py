@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from monitor.model.rule import Location
-from monitor.rules.ruleset import RuleWarning
+from monitor.model.rule import Location, RuleWarning
 
 SHOWN_MAX = 1_000
 """Mistakes that one load reports; the number of the rest is told."""

@@ -2,12 +2,17 @@
 
 import enum
 import string
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from msgspec import Struct
 
 from monitor.model.process import Context
-from monitor.rules.ruleset import Getter
+
+Predicate = Callable[[Context], bool]
+"""Whether a context fulfils a condition. Pure; may raise only by a defect (the engine then disables the rule)."""
+
+Getter = Callable[[Context], Hashable]
+"""Value of one field in a context: text, number, boolean or a tuple of texts; None when the event has no such value."""
 
 TextGetter = Callable[[Context], str]
 

@@ -18,8 +18,10 @@ from monitor.model.events import (
     ContainerKilled,
     ContainerResolved,
     ContainerThawed,
+    Denial,
     FileOpen,
     LossReport,
+    PolicyChange,
     ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
@@ -31,8 +33,7 @@ from monitor.model.events import (
     Tick,
 )
 from monitor.model.process import Context, ProcessImage
-from monitor.rules.field import TextGetter
-from monitor.rules.ruleset import Getter
+from monitor.rules.field import Getter, TextGetter
 
 WELL_KNOWN_USERS = {0: "root", 65534: "nobody"}
 """Users that have this id on every Linux. Other names differ between containers, so they stay numbers."""
@@ -46,11 +47,13 @@ EVENT_ACTIONS = {
     ProcessExecFailed: "exec-failed",
     ProcessExit: "exit",
     FileOpen: "open",
+    Denial: "denied",
     CgroupCreate: "cgroup-create",
     CgroupRemove: "cgroup-remove",
     CgroupAttach: "cgroup-attach",
     ContainerResolved: "container-resolved",
     LossReport: "loss",
+    PolicyChange: "policy-change",
     ServiceFailure: "service-failure",
     ContainerFrozen: "container-frozen",
     ContainerThawed: "container-thawed",
@@ -60,7 +63,8 @@ EVENT_ACTIONS = {
     Tick: "tick",
 }
 """``event.action`` of each event class, as the stream's documents have it."""
-_CALLS = (ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen)
+DENIED_ACTIONS = ("exec-denied", "exec-check-denied")
+_CALLS = (ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen, Denial)
 """Events that succeeded or failed."""
 
 EXEC_FLAGS = (
@@ -225,13 +229,17 @@ def is_path_claimed(context: Context) -> bool | None:
     event = context.event
     if type(event) is FileOpen:
         return event.is_path_claimed
+    if type(event) is Denial:
+        return False
     return True if type(event) is ProcessExecFailed else None
 
 
 def file_path(context: Context) -> str:
-    """The path of an open, or the name that a failed exec was given."""
+    """The path of an open or of what was denied, or the name that a failed exec was given."""
     event = context.event
     if type(event) is FileOpen:
+        return event.path
+    if type(event) is Denial:
         return event.path
     return event.path_claimed if type(event) is ProcessExecFailed else ""
 
@@ -267,7 +275,8 @@ def file_access(context: Context) -> tuple[str, ...]:
 
 def event_action(context: Context) -> str:
     """What happened, in one word."""
-    return EVENT_ACTIONS.get(type(context.event), "")
+    event = context.event
+    return f"{event.action}-denied" if type(event) is Denial else EVENT_ACTIONS.get(type(event), "")
 
 
 def outcome(context: Context) -> str:
@@ -277,12 +286,16 @@ def outcome(context: Context) -> str:
         return "failure" if isinstance(event, ResponseFailed) else "success"
     if not isinstance(event, _CALLS):
         return ""
+    if isinstance(event, Denial):
+        return "failure"
     return "failure" if isinstance(event, FileOpen | ProcessExecFailed) and event.errno else "success"
 
 
 def errno_name(context: Context) -> str:
     """Name of the error of a failed call."""
     event = context.event
+    if isinstance(event, Denial):
+        return "EPERM"
     if not isinstance(event, FileOpen | ProcessExecFailed) or not event.errno:
         return ""
     return errno.errorcode.get(event.errno, str(event.errno))

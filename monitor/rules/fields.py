@@ -11,10 +11,11 @@ import errno
 from collections.abc import Iterator
 from operator import attrgetter
 
+from monitor.model.capabilities import CAPABILITY_NAMES, capability_names
 from monitor.model.events import FileOpen
-from monitor.rules.capabilities import CAPABILITY_NAMES, capability_names
 from monitor.rules.field import Field, flag_field, fold_ascii, number_field, text_field, texts_field
 from monitor.rules.field_values import (
+    DENIED_ACTIONS,
     EVENT_ACTIONS,
     EXEC_FLAGS,
     OPEN_FLAGS,
@@ -52,7 +53,7 @@ from monitor.rules.unavailable import unavailable_names
 
 LABEL_PREFIX = "container.labels."
 
-_FILE = frozenset({"FileOpen", "ProcessExecFailed"})
+_FILE = frozenset({"FileOpen", "ProcessExecFailed", "Denial"})
 _OPEN = frozenset({"FileOpen"})
 _EXIT = frozenset({"ProcessExit"})
 
@@ -65,7 +66,7 @@ def _fields() -> Iterator[Field]:
     yield from _file_fields()
     yield from _container_fields()
     actions = "exec exec-failed exit fork open, and what else a document has"
-    yield text_field("event.action", "", event_action, actions, values=EVENT_ACTIONS.values())
+    yield text_field("event.action", "", event_action, actions, values=(*EVENT_ACTIONS.values(), *DENIED_ACTIONS))
     yield text_field("event.outcome", "", outcome, "success or failure", values=("success", "failure"))
     errors = errno.errorcode.values()
     yield text_field("error.code", "", errno_name, "errno of a failed call, e.g. ENOENT", events=_FILE, values=errors)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from monitor.rules.compiler import CompileError, compile_predicate
-from monitor.rules.field import Field, FieldKind
+from monitor.rules.field import Field, FieldKind, Predicate
 from monitor.rules.ir import AnyNode, Cidr, Exists, FieldRef, Not, Number, Operator, Regex
 from monitor.rules.items import (
     ItemError,
@@ -26,7 +26,6 @@ from monitor.rules.items import (
     surround,
 )
 from monitor.rules.regex_bank import RegexError, compile_regex
-from monitor.rules.ruleset import Predicate
 from monitor.rules.trees import all_of, any_of
 
 CHARACTERS_MAX: Final = 4_096

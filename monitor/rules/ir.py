@@ -11,8 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from monitor.model.rule import Location, Rule
-from monitor.rules.ruleset import RuleWarning
+from monitor.model.rule import Location, Rule, RuleWarning
 
 TextMatch = Literal["exact", "prefix", "suffix", "contains"]
 Operator = Literal["eq", "neq", "lt", "lte", "gt", "gte"]

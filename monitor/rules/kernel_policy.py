@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, Lookup, Vectors
+from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, Lookup, PolicyTables, Vectors
 from monitor.model.rule import Rule
 from monitor.rules.categories import CATEGORIES
 from monitor.rules.ir import AnyNode, Flag, Number, Text
@@ -52,6 +52,12 @@ class KernelPolicy(Struct, frozen=True):
     def everything(self) -> int:
         """The vector with all terms."""
         return (1 << len(self.terms)) - 1
+
+    @property
+    def tables(self) -> PolicyTables:
+        """What the kernel is told of it."""
+        unread = {dimension: _Asking(self.terms, dimension).unread() for dimension in Dimension}
+        return PolicyTables(len(self.terms), self.vectors, unread)
 
     def select(self, dimension: Dimension, is_true: Callable[[AnyNode], bool]) -> int:
         """The terms that a value satisfies of which ``is_true`` answers every test of this dimension.
@@ -96,6 +102,7 @@ class _Asking:
     """The terms that ask one dimension. A vector is that of an unknown value, but for the terms that name the value."""
 
     def __init__(self, terms: Sequence[PolicyTerm], dimension: Dimension) -> None:
+        self._terms = terms
         self._rest = 0
         self._expressions: dict[int, AnyNode] = {}
         for number, term in enumerate(terms):
@@ -115,11 +122,18 @@ class _Asking:
         """The vector of a value of which ``is_true`` answers every test."""
         return self._rest | self._bits(self._expressions, is_true)
 
+    def unread(self) -> int:
+        """The vector of a value that is not to be had."""
+        return self._rest | sum(1 << number for number in self._expressions if self._denies_unread(number))
+
     def change(self, vector: int, numbers: Iterable[int], is_true: Callable[[AnyNode], bool]) -> int:
         """``vector`` with these terms asked anew."""
         for number in numbers:
             vector &= ~(1 << number)
         return vector | self._bits(numbers, is_true)
+
+    def _denies_unread(self, number: int) -> bool:
+        return self._terms[number].rule.on_truncated == "deny"
 
     def _bits(self, numbers: Iterable[int], is_true: Callable[[AnyNode], bool]) -> int:
         return sum(1 << number for number in numbers if holds(self._expressions[number], is_true))

@@ -23,9 +23,9 @@ from msgspec import Struct
 from monitor.model.rule import Location, Severity
 from monitor.rules.compiler import compile_predicate
 from monitor.rules.errors import Problems, RuleErrors
+from monitor.rules.field import Predicate
 from monitor.rules.head import LEVELS, read_choice, read_text
 from monitor.rules.ir import AnyNode, Exists, Not
-from monitor.rules.ruleset import Predicate
 from monitor.rules.selection import ReadingContext, read_selection
 from monitor.rules.source_files import read_file
 from monitor.rules.stockade_block import RESPONSES

@@ -4,27 +4,16 @@ Built by :mod:`monitor.rules.binding`; evaluated by the engine, which owns all
 state (scores, correlation windows). Nothing in here changes after it is built.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
 from monitor.model.events import Event
 from monitor.model.interest import OpenPattern
 from monitor.model.process import Context
-from monitor.model.rule import Location, Rule
-
-Predicate = Callable[[Context], bool]
-"""Whether a context fulfils a condition. Pure; may raise only by a defect (the engine then disables the rule)."""
-
-Getter = Callable[[Context], Hashable]
-"""Value of one field in a context: text, number, boolean or a tuple of texts; None when the event has no such value."""
-
-
-class RuleWarning(Struct, frozen=True):
-    """Something that works but will surprise: shown by ``rules check``."""
-
-    location: Location
-    message: str
+from monitor.model.rule import Rule, RuleWarning
+from monitor.rules.denials import DenyRule
+from monitor.rules.field import Getter, Predicate
 
 
 class CompiledRule(Struct, frozen=True):
@@ -70,7 +59,16 @@ class RuleSet:
     ``rules`` only, with its ``inactive_reason``.
     """
 
-    __slots__ = ("_candidates", "correlations", "enabled", "needed_events", "open_patterns", "rules", "warnings")
+    __slots__ = (
+        "_candidates",
+        "correlations",
+        "denials",
+        "enabled",
+        "needed_events",
+        "open_patterns",
+        "rules",
+        "warnings",
+    )
 
     def __init__(
         self,
@@ -78,6 +76,7 @@ class RuleSet:
         *,
         enabled: tuple[CompiledRule, ...] = (),
         correlations: tuple[CompiledCorrelation, ...] = (),
+        denials: tuple[DenyRule, ...] = (),
         open_patterns: tuple[OpenPattern, ...] = (),
         needed_events: frozenset[str] = frozenset(),
         warnings: tuple[RuleWarning, ...] = (),
@@ -89,6 +88,8 @@ class RuleSet:
         """Rules that can match a single event, in file order."""
         self.correlations = correlations
         """Active correlation rules; one that refers to another comes after it."""
+        self.denials = denials
+        """Active rules whose response is ``deny``, and what of them the kernel can decide."""
         self.open_patterns = open_patterns
         """Which file opens the kernel must let through."""
         self.needed_events = needed_events

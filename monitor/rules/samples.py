@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from monitor.model.arguments import CUT
+from monitor.model.capabilities import ALL_CAPABILITIES, parse_capabilities
 from monitor.model.container import Container
 from monitor.model.events import (
     FileOpen,
@@ -24,7 +25,6 @@ from monitor.model.events import (
 from monitor.model.ids import CgroupId, Tgid, Tid
 from monitor.model.process import Context, Process, ProcessImage
 from monitor.model.rule import Location
-from monitor.rules.capabilities import ALL_CAPABILITIES, parse_capabilities
 from monitor.rules.errors import RuleError
 from monitor.rules.field import FieldKind
 from monitor.rules.field_values import EXEC_FLAGS, FILE_TYPES, LOGIN_UID_UNSET, OPEN_FLAGS

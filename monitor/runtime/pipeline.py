@@ -34,7 +34,7 @@ class Ports(Struct):
     """The pipeline's neighbours; None where a run has none (a replay tags no cgroup)."""
 
     sinks: Sequence[EventSink] = ()
-    tags: KernelTags | None = None
+    tags: Sequence[KernelTags] = ()
     lookup: ContainerLookup | None = None
     responder: Responder | None = None
     recorder: Recorder | None = None
@@ -147,13 +147,11 @@ class Pipeline:
             self.feed_event(ServiceFailure(0, type(sink).__name__, repr(error)))
 
     def _tag(self, effect: TagCgroup | UntagCgroup) -> None:
-        tags = self.ports.tags
-        if tags is None:
-            return
-        if isinstance(effect, UntagCgroup):
-            tags.untag_cgroup(effect.cgroup_id)
-            return
-        try:
-            tags.tag_cgroup(effect.cgroup_id, is_container=effect.is_container)
-        except OSError:
-            self.counters.tag_failures += 1
+        for tags in self.ports.tags:
+            if isinstance(effect, UntagCgroup):
+                tags.untag_cgroup(effect.cgroup_id)
+                continue
+            try:
+                tags.tag_cgroup(effect.cgroup_id, is_container=effect.is_container)
+            except OSError:
+                self.counters.tag_failures += 1

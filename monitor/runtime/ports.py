@@ -21,7 +21,7 @@ class EventSink(Protocol):
 
 
 class KernelTags(Protocol):
-    """The kernel side's table of cgroups."""
+    """A table of cgroups on the kernel side."""
 
     def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
         """Say what a cgroup is. Raises ``OSError`` when the table is full."""

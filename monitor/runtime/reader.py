@@ -1,18 +1,18 @@
-"""Read both rings on the event loop: soon when it is quiet, rarely when it is busy.
+"""Read the rings on the event loop: soon when it is quiet, rarely when it is busy.
 
 Waking a reader for each record costs 26 % of an exec loop, so the kernel side wakes
 ours only while it says that it sleeps. A reader that gets more than
 ``BUSY_RECORDS_PER_S`` naps ``NAP_S`` between two looks, or ``LONG_NAP_S`` when there is very much to
 do (each look runs with cold caches: more records a look cost less); at rest it sleeps in epoll.
-The urgent ring is read first, then at most ``BULK_RECORDS_AT_ONCE`` of the bulk
-ring, then the urgent one again: no file flood delays an exec. And no open goes before
-the fork and exec it rests on: the end of the bulk ring is marked first, the urgent
-ring's after it, and a marked open is read when the urgent ring has been read up to
+The urgent ring is read first, then at most ``LATER_RECORDS_AT_ONCE`` of each of the others
+(opens, denials), then the urgent one again: no flood delays an exec. And no open goes before
+the fork and exec it rests on: the end of its ring is marked first, the urgent
+ring's after it, and a marked record is read when the urgent ring has been read up to
 its mark. (A task writes its exec's record before its opens'.)
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
@@ -25,7 +25,7 @@ LONG_NAP_S: Final = 0.008
 BACKSTOP_S: Final = 0.1
 """Records that wake nobody (forks, exits) wait no longer than this."""
 URGENT_RECORDS_AT_ONCE: Final = 256
-BULK_RECORDS_AT_ONCE: Final = 16
+LATER_RECORDS_AT_ONCE: Final = 16
 TURN_RECORDS_MAX: Final = 2_048
 """After so many records the loop gets a turn for its sockets,"""
 TURN_S: Final = 0.004
@@ -34,12 +34,38 @@ RATE_WINDOW_S: Final = 0.01
 _RATE_WEIGHT: Final = 0.3
 
 
+class _LaterRing:
+    """A ring whose records rest on those of the urgent one."""
+
+    __slots__ = ("_mark", "_urgent_mark", "ring")
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        self._mark = 0
+        self._urgent_mark = 0
+
+    def mark(self, urgent: Ring) -> None:
+        """What is marked has been read: mark what there is now."""
+        if self.ring.position >= self._mark:
+            self._mark = self.ring.end
+            self._urgent_mark = urgent.end
+
+    def drain(self, handle: RecordHandler, urgent: Ring) -> int:
+        """Read of what is marked, if all that it can rest on has been read."""
+        if urgent.position < self._urgent_mark:
+            return 0
+        return self.ring.drain(handle, LATER_RECORDS_AT_ONCE, self._mark)
+
+
 class RingReader:
     """Reads until stopped; every record goes to ``handle`` on the loop's thread."""
 
-    def __init__(self, urgent: Ring, bulk: Ring, handle: RecordHandler, set_sleeps: Callable[[bool], None]) -> None:
+    def __init__(
+        self, urgent: Ring, later: Sequence[Ring], handle: RecordHandler, set_sleeps: Callable[[bool], None]
+    ) -> None:
         self._urgent = urgent
-        self._bulk = bulk
+        self._later = [_LaterRing(ring) for ring in later]
+        self._rings = (urgent, *later)
         self._handle = handle
         self._set_sleeps = set_sleeps
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,10 +74,15 @@ class RingReader:
         self._rate_per_s = 0.0
         self._window_start = 0.0
         self._window_records = 0
-        self._bulk_mark = 0
-        self._urgent_mark = 0
         self._has_more = False
         self.records = 0
+
+    def read_later(self, ring: Ring) -> None:
+        """Read this ring too, from now on."""
+        self._later.append(_LaterRing(ring))
+        self._rings = (*self._rings, ring)
+        if self._loop is not None and self._nap is None:
+            self._loop.add_reader(ring.fd, self.look)
 
     def start(self) -> None:
         """Begin to read on the running loop."""
@@ -76,17 +107,16 @@ class RingReader:
 
     def drain(self) -> int:
         """Read what is there now, urgent first, up to one turn; answer how many records."""
-        urgent, bulk, handle = self._urgent, self._bulk, self._handle
+        urgent, later, handle = self._urgent, self._later, self._handle
         total = 0
         end = monotonic() + TURN_S
         self._has_more = True
         while self._has_more and total < TURN_RECORDS_MAX and monotonic() < end:
-            if bulk.position >= self._bulk_mark:
-                self._bulk_mark = bulk.end
-                self._urgent_mark = urgent.end
+            for each in later:
+                each.mark(urgent)
             count = urgent.drain(handle, URGENT_RECORDS_AT_ONCE)
-            if urgent.position >= self._urgent_mark:
-                count += bulk.drain(handle, BULK_RECORDS_AT_ONCE, self._bulk_mark)
+            for each in later:
+                count += each.drain(handle, urgent)
             self._has_more = count > 0
             total += count
         self.records += total
@@ -95,13 +125,13 @@ class RingReader:
     def _listen(self) -> None:
         assert self._loop is not None
         self._set_sleeps(True)
-        self._loop.add_reader(self._urgent.fd, self.look)
-        self._loop.add_reader(self._bulk.fd, self.look)
+        for ring in self._rings:
+            self._loop.add_reader(ring.fd, self.look)
 
     def _unlisten(self) -> None:
         assert self._loop is not None
-        self._loop.remove_reader(self._urgent.fd)
-        self._loop.remove_reader(self._bulk.fd)
+        for ring in self._rings:
+            self._loop.remove_reader(ring.fd)
 
     def _look_again(self) -> None:
         """Look now and then, whoever says what."""
@@ -153,5 +183,5 @@ class RingReader:
 
     @property
     def backlog_bytes(self) -> int:
-        """Bytes of both rings that are written and not yet read."""
-        return self._urgent.backlog_bytes + self._bulk.backlog_bytes
+        """Bytes of all rings that are written and not yet read."""
+        return sum(ring.backlog_bytes for ring in self._rings)

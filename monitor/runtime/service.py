@@ -10,13 +10,15 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct, structs
 
 from monitor.bpf.libbpf import LibbpfError
 from monitor.bpf.open_policy import OpenPolicy, OpenPolicyError, read_seed
+from monitor.bpf.ring import Ring
 from monitor.bpf.sensors import SensorPlan, Sensors
 from monitor.config.settings import Observe, Settings
 from monitor.engine.engine import Engine
@@ -24,11 +26,13 @@ from monitor.engine.guardrails import GuardrailFacts
 from monitor.host.cgroups import TagHierarchy
 from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.protected_files import find_protected_files, find_runtime_files
-from monitor.model.events import ServiceFailure, Tick
+from monitor.model.container import Container
+from monitor.model.events import AnyEvent, ServiceFailure, Tick
 from monitor.model.ids import CgroupId, ProcessKey
 from monitor.responders.frozen import FrozenBook
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
+from monitor.runtime.denying import Denying
 from monitor.runtime.errors import KernelSupportError
 from monitor.runtime.heartbeat import CpuHeartbeat
 from monitor.runtime.pipeline import Pipeline, Ports
@@ -105,15 +109,17 @@ class Service:
         self.canary = Canary()
         self.pipeline = Pipeline(
             self.engine,
-            Ports(sinks=(self.canary, *parts.sinks), tags=parts.sensors, recorder=parts.recorder),
+            Ports(sinks=(self.canary, *parts.sinks), tags=(parts.sensors,), recorder=parts.recorder),
         )
+        self.denying = Denying(settings, parts.hierarchy, self)
+        self.pipeline.ports.tags = (parts.sensors, self.denying)
         self.tagging = Tagging(parts.hierarchy, parts.sensors, self.pipeline.feed_event, self.engine.is_host_cgroup)
         self.pipeline.ports.gate = self.tagging.admit if self.tagging.is_watching else None
         self.reader = RingReader(
             parts.sensors.urgent,
-            parts.sensors.bulk,
+            [parts.sensors.bulk],
             self.pipeline.feed_record,
-            lambda sleeps: parts.sensors.set_reader_sleeps(sleeps=sleeps),
+            self._set_reader_sleeps,
         )
         self.sees_whole_host = is_in_first_namespace("pid")
         """Process ids of events are then those of /proc."""
@@ -163,6 +169,10 @@ class Service:
             ) from error
         if not self.sees_whole_host:
             _LOG.warning("%s", FOREIGN_PIDS)
+        try:
+            self._deny_by(self.parts.rules)
+        except ValueError as error:
+            raise KernelSupportError(str(error)) from error
         self.reader.start()
         self_test_s = await self.canary.run()
         self.pipeline.ports.sinks = self.parts.sinks
@@ -174,9 +184,10 @@ class Service:
     def _know_ourselves(self) -> None:
         """From here on, what we do ourselves is counted and not streamed, and the guardrails know us."""
         self.sensors.mark_own_process()
+        self.denying.know_ourselves()
         own = [task for task in self.sensors.read_tasks() if task.tgid == os.getpid()]
         keys = frozenset(ProcessKey(task.tgid, task.start_boottime_ns) for task in own)
-        self.engine.replace_facts(structs.replace(self._guardrail_facts, service_keys=keys))
+        self._replace_facts(structs.replace(self._guardrail_facts, service_keys=keys))
 
     # -- what the filter lets through
 
@@ -230,12 +241,44 @@ class Service:
         self.parts.rules = rules
         try:
             self.apply_open_policy()
+            self._deny_by(rules)
             self.engine.replace_rules(rules)
         except Exception:
             self.parts.rules = old
             with contextlib.suppress(ValueError, OSError):
                 self.apply_open_policy()
             raise
+
+    def _deny_by(self, rules: RuleSet) -> None:
+        self.denying.replace_rules(rules)
+        tiers = {each.deny.rule.id: each.tier for each in self.denying.in_force}
+        self._replace_facts(structs.replace(self._guardrail_facts, deny_tiers=tiers))
+
+    def _replace_facts(self, facts: GuardrailFacts) -> None:
+        self._guardrail_facts = facts
+        self.engine.replace_facts(facts)
+
+    # -- what denies asks of us
+
+    def find_container_of(self, cgroup_id: CgroupId) -> Container | None:
+        """The container of a cgroup."""
+        return self.engine.find_container_of(cgroup_id)
+
+    def feed_event(self, event: AnyEvent) -> None:
+        """Take an event that user space made."""
+        self.pipeline.feed_event(event)
+
+    def read_later(self, ring: Ring) -> None:
+        """Read this ring too."""
+        self.reader.read_later(ring)
+
+    def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
+        """All cgroups that are known, and whether each is a container's."""
+        return self.engine.list_cgroups()
+
+    def _set_reader_sleeps(self, sleeps: bool) -> None:
+        self.sensors.set_reader_sleeps(sleeps=sleeps)
+        self.denying.set_reader_sleeps(sleeps=sleeps)
 
     # -- run
 
@@ -265,7 +308,7 @@ class Service:
 
     def collect_losses(self, now_ktime_ns: int) -> None:
         """Count what the kernel side lost since the last call and tell the engine."""
-        for report in self.sensors.read_losses(now_ktime_ns):
+        for report in chain(self.sensors.read_losses(now_ktime_ns), self.denying.read_losses(now_ktime_ns)):
             key = (report.event_type, report.cgroup_id, report.reason)
             self.lost[key] = self.lost.get(key, 0) + report.count
             self.loss_sources[report.cgroup_id] = self.engine.name_loss_source(report.cgroup_id)
@@ -288,6 +331,7 @@ class Service:
         self._is_stopped = True
         self.responses.stop()
         self.reader.stop()
+        self.denying.detach()
         self.sensors.detach()  # first: on a busy host the rings never run dry
         end = time.monotonic() + STOP_READ_S
         while self.reader.drain() and time.monotonic() < end:
@@ -299,6 +343,7 @@ class Service:
     def close(self) -> None:
         """Stop, and free the sensors: once nobody can ask any more, by a socket, for their counters or patterns."""
         self.stop()
+        self.denying.close()
         self.sensors.close()
 
 

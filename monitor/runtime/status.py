@@ -16,6 +16,7 @@ from monitor.bpf.sensors import (
 from monitor.host.own_memory import read_own_memory
 from monitor.model.events import Tick
 from monitor.model.rule import Rule
+from monitor.rules.tiers import OBSERVE
 from monitor.runtime.service import FOREIGN_PIDS, Service
 from monitor.sinks.console import ConsoleSink
 from monitor.sinks.ecs_fill import KINDS
@@ -79,7 +80,7 @@ class StatusBuilder:
             kernel=os.uname().release,
             host_name=parts.origin.host_name,
             boot_id=parts.origin.boot_id,
-            tier="observe",
+            tier=service.denying.tier,
             mode=parts.settings.mode,
             hierarchy=f"{service.tagging.hierarchy.name} at {service.tagging.hierarchy.mount}",
             sensors=self._sensors(),
@@ -140,7 +141,10 @@ class StatusBuilder:
 
     def _notes(self) -> tuple[str, ...]:
         service = self._service
-        notes = ["nothing is denied: this version observes on tracepoints; its responses kill and freeze"]
+        notes = []
+        for each in service.denying.planned:
+            if each.tier == OBSERVE:
+                notes.append(f"rule {each.deny.rule.name} denies nothing: {each.reason}")
         if service.silent_cpus:
             cpus = ", ".join(map(str, sorted(service.silent_cpus)))
             notes.append(f"CPU {cpus} delivers no events: restart the service")

@@ -18,8 +18,10 @@ from monitor.model.events import (
     ContainerKilled,
     ContainerResolved,
     ContainerThawed,
+    Denial,
     FileOpen,
     LossReport,
+    PolicyChange,
     ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
@@ -51,11 +53,13 @@ KINDS: Final[dict[type, Kind]] = {
     ProcessFork: Kind("fork", ("process",), ("start",)),
     ProcessExit: Kind("exit", ("process",), ("end",)),
     FileOpen: Kind("open", ("file",), ("access",)),
+    Denial: Kind("denied", ("process",), ("start", "denied")),
     CgroupCreate: Kind("cgroup-create", ("host",), ("creation",)),
     CgroupRemove: Kind("cgroup-remove", ("host",), ("deletion",)),
     CgroupAttach: Kind("cgroup-attach", ("host",), ("change",)),
     ContainerResolved: Kind("container-resolved", ("host",), ("info",)),
     LossReport: Kind("loss", ("host",), ("error",)),
+    PolicyChange: Kind("policy-change", ("configuration",), ("change",)),
     ServiceFailure: Kind("service-failure", ("host",), ("error",)),
     ContainerFrozen: Kind("container-frozen", ("process",), ("change",)),
     ContainerThawed: Kind("container-thawed", ("process",), ("change",)),
@@ -146,6 +150,32 @@ def _fill_credentials(event: ProcessExec, document: Document) -> None:
 def _fill_exec_failed(event: ProcessExecFailed, document: Document) -> None:
     document["file"] = {"path": event.path_claimed, "path_claimed": True}
     _fill_outcome(document, event.errno)
+
+
+def _fill_denial(event: Denial, document: Document) -> None:
+    nested(document, "event")["action"] = f"{event.action}-denied"
+    file: Document = {"path": event.path, "inode": str(event.inode), "device": str(event.device)}
+    if flags := [
+        name
+        for name, is_set in (
+            ("memfd", event.is_memfd),
+            ("deleted", event.is_deleted),
+            ("upper_layer", event.is_upper_layer),
+            ("tmpfs", event.is_tmpfs),
+            ("foreign_namespace", event.is_foreign_namespace),
+            ("detached_mount", event.is_detached_mount),
+            ("path_truncated", event.is_path_truncated),
+        )
+        if is_set
+    ]:
+        file["flags"] = flags
+    document["file"] = file
+    nested(document, "stockade")["denial"] = {
+        "tier": event.tier,
+        "policy": event.generation,
+        "rules": list(event.rules),
+    }
+    _fill_outcome(document, errno_names.EPERM)
 
 
 def _fill_exit(event: ProcessExit, document: Document) -> None:
@@ -273,6 +303,7 @@ _FILLERS: Final[dict[type, Callable[..., None]]] = {
     ProcessFork: _fill_fork,
     ProcessExit: _fill_exit,
     FileOpen: _fill_open,
+    Denial: _fill_denial,
     CgroupCreate: _fill_cgroup,
     CgroupRemove: _fill_cgroup,
     CgroupAttach: _fill_cgroup,

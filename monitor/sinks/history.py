@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from monitor.model.alert import Alert
-from monitor.model.events import FileOpen, ProcessExecFailed
+from monitor.model.events import Denial, FileOpen, ProcessExecFailed
 from monitor.model.process import ProcessImage
 from monitor.sinks.records import Numbered, Record
 
@@ -157,7 +157,7 @@ def _estimate_bytes(records: list[Record]) -> int:
             context = context.context
         images[id(context.image)] = context.image
         event = context.event
-        if isinstance(event, FileOpen):
+        if isinstance(event, FileOpen | Denial):
             total += len(event.path)
         elif isinstance(event, ProcessExecFailed):
             total += len(event.path_claimed)

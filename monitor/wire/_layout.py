@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0xae7c96e0dcf0f60d
+FINGERPRINT: Final = 0xec8491eecf76308a
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -17,6 +17,11 @@ BUCKET_EXEC: Final = 1
 CGROUP_HOST: Final = 1
 CGROUP_CONTAINER: Final = 2
 
+# enum denial_hook
+DENIAL_EXEC: Final = 0
+DENIAL_EXEC_CHECK: Final = 1
+DENIAL_EXEC_KILL: Final = 2
+
 # enum event_type
 EVENT_PROCESS_FORK: Final = 1
 EVENT_PROCESS_EXEC: Final = 2
@@ -26,7 +31,8 @@ EVENT_CGROUP_CREATE: Final = 5
 EVENT_CGROUP_REMOVE: Final = 6
 EVENT_CGROUP_ATTACH: Final = 7
 EVENT_FILE_OPEN: Final = 8
-EVENT_TYPE_COUNT: Final = 9
+EVENT_DENIAL: Final = 9
+EVENT_TYPE_COUNT: Final = 10
 
 # enum exec_flag
 EXEC_ARGS_TRUNCATED: Final = 1
@@ -79,6 +85,49 @@ INTEREST_CONTAINER_FAILED: Final = 32
 OPEN_SPACE_PATHS: Final = 0
 OPEN_SPACE_DIRECTORIES: Final = 2
 
+# enum policy_container
+POLICY_HOST: Final = 0
+POLICY_PENDING: Final = 1
+POLICY_FIRST_CONTAINER: Final = 2
+
+# enum policy_dimension
+POLICY_EXECUTABLE: Final = 0
+POLICY_EXECUTABLE_END: Final = 1
+POLICY_PARENT: Final = 2
+POLICY_PARENT_END: Final = 3
+POLICY_FILE: Final = 4
+POLICY_FILE_END: Final = 5
+POLICY_ACCESS: Final = 6
+POLICY_FLAGS: Final = 7
+POLICY_CAPABILITIES: Final = 8
+POLICY_USER: Final = 9
+POLICY_CONTAINER: Final = 10
+POLICY_ARGUMENTS: Final = 11
+POLICY_EVENT: Final = 12
+POLICY_DIMENSIONS: Final = 13
+POLICY_DIMENSIONS_STRIDE: Final = 16
+
+# enum policy_event
+POLICY_EXEC: Final = 0
+POLICY_OPEN: Final = 1
+POLICY_EVENTS: Final = 4
+
+# enum policy_flag
+POLICY_FLAG_32BIT: Final = 65536
+POLICY_FLAG_RUNTIME_INIT: Final = 131072
+
+# enum policy_size
+POLICY_TERMS_MAX: Final = 1024
+POLICY_WORDS: Final = 16
+POLICY_VECTORS: Final = 4096
+POLICY_CONTAINERS: Final = 4096
+POLICY_CGROUPS: Final = 65536
+POLICY_KEY_BYTES: Final = 256
+POLICY_TEXTS: Final = 8192
+POLICY_NUMBERS: Final = 4096
+POLICY_NAMED_BITS: Final = 8
+POLICY_COMBINATIONS: Final = 256
+
 # enum tag_hierarchy_word
 TAG_CONTROLLER_CGROUP2: Final = 0
 TAG_CONTROLLER_PIDS: Final = 1
@@ -90,6 +139,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "bucket": Struct("<Qq"),  # 16 bytes
     "bucket_key": Struct("<QII"),  # 16 bytes
     "cgroup_event": Struct("<HHIIIQQQQQIIQIHH"),  # 80 bytes
+    "denial_event": Struct("<HHIIIQQQQQIIQQIIIIHHHH"),  # 104 bytes
     "file_open_event": Struct("<HHIIIQQQQQIIQQIIIIIiIHH"),  # 112 bytes
     "loss_key": Struct("<QII"),  # 16 bytes
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
@@ -128,6 +178,30 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "level",
         "path_offset",
         "path_length",
+    ),
+    "denial_event": (
+        "type",
+        "reserved",
+        "length",
+        "cpu",
+        "tid",
+        "sequence",
+        "ktime_ns",
+        "cgroup_id",
+        "start_boottime_ns",
+        "exec_id",
+        "tgid",
+        "uid",
+        "inode",
+        "device",
+        "generation",
+        "hook",
+        "file_flags",
+        "file_mode",
+        "path_offset",
+        "path_length",
+        "terms_offset",
+        "terms_length",
     ),
     "file_open_event": (
         "type",

@@ -13,6 +13,7 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    Denial,
     FileOpen,
     Namespaces,
     ProcessExec,
@@ -32,6 +33,7 @@ _EXEC: Final = layout.STRUCTS["process_exec_event"]
 _EXEC_FAILED: Final = layout.STRUCTS["process_exec_failed_event"]
 _EXIT: Final = layout.STRUCTS["process_exit_event"]
 _OPEN: Final = layout.STRUCTS["file_open_event"]
+_DENIAL: Final = layout.STRUCTS["denial_event"]
 _CGROUP: Final = layout.STRUCTS["cgroup_event"]
 
 EVENT_NAMES: Final = {
@@ -43,8 +45,17 @@ EVENT_NAMES: Final = {
     layout.EVENT_CGROUP_REMOVE: "cgroup_remove",
     layout.EVENT_CGROUP_ATTACH: "cgroup_attach",
     layout.EVENT_FILE_OPEN: "file_open",
+    layout.EVENT_DENIAL: "denial",
 }
 """Names of record types, as loss reports and status show them."""
+
+
+_DENIALS: Final = {
+    layout.DENIAL_EXEC: ("exec", "lsm"),
+    layout.DENIAL_EXEC_CHECK: ("exec-check", "lsm"),
+    layout.DENIAL_EXEC_KILL: ("exec", "kill"),
+}
+"""By hook: what was asked for, and the tier."""
 
 
 class DecodeError(ValueError):
@@ -172,6 +183,38 @@ def _decode_open(data: Buffer, offset: int, length: int) -> FileOpen:
     )  # fmt: skip
 
 
+def _decode_denial(data: Buffer, offset: int, length: int) -> Denial:
+    (
+        _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        inode, device, generation, hook, file_flags, mode, path_at, path_bytes, terms_at, terms_bytes,
+    ) = _DENIAL.unpack_from(data, offset)  # fmt: skip
+    if hook not in _DENIALS:
+        raise DecodeError(f"a denial by the unknown hook {hook}")
+    action, tier = _DENIALS[hook]
+    return Denial(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
+        _text(data, offset, length, path_at, path_bytes),
+        action, tier, generation,
+        _bits(data, offset, length, terms_at, terms_bytes),
+        inode, device, mode,
+        bool(file_flags & layout.FILE_MEMFD),
+        bool(file_flags & layout.FILE_DELETED),
+        _upper_layer(file_flags),
+        bool(file_flags & layout.FILE_TMPFS),
+        bool(file_flags & layout.FILE_PATH_TRUNCATED),
+        bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
+        bool(file_flags & layout.FILE_DETACHED_MOUNT),
+    )  # fmt: skip
+
+
+def _bits(data: Buffer, base: int, length: int, at: int, size: int) -> tuple[int, ...]:
+    """Numbers of the bits that are set in the words of a vector."""
+    if at + size > length:
+        raise DecodeError("a vector reaches past the end of its record")
+    vector = int.from_bytes(data[base + at : base + at + size], "little")
+    return tuple(number for number in range(vector.bit_length()) if vector >> number & 1)
+
+
 def _decode_cgroup(data: Buffer, offset: int, length: int) -> CgroupCreate | CgroupRemove | CgroupAttach:
     (
         kind, _reserved, _length, _cpu, _tid, _sequence, ktime_ns, _cgroup, start, _exec_id, tgid, _uid,
@@ -192,6 +235,7 @@ _DECODERS: Final[dict[int, tuple[int, _Decode]]] = {
     layout.EVENT_PROCESS_EXEC_FAILED: (_EXEC_FAILED.size, _decode_exec_failed),
     layout.EVENT_PROCESS_EXIT: (_EXIT.size, _decode_exit),
     layout.EVENT_FILE_OPEN: (_OPEN.size, _decode_open),
+    layout.EVENT_DENIAL: (_DENIAL.size, _decode_denial),
     layout.EVENT_CGROUP_CREATE: (_CGROUP.size, _decode_cgroup),
     layout.EVENT_CGROUP_REMOVE: (_CGROUP.size, _decode_cgroup),
     layout.EVENT_CGROUP_ATTACH: (_CGROUP.size, _decode_cgroup),

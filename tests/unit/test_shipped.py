@@ -5,11 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from monitor.shipped import get_sensors_object, get_shipped_response, get_shipped_rules
+from monitor.shipped import get_enforcement_object, get_sensors_object, get_shipped_response, get_shipped_rules
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-IN_PACKAGE = {get_shipped_rules: "_data/rules", get_sensors_object: "_data/bpf/sensors.bpf.o"}
-IN_CHECKOUT = {get_shipped_rules: "rules", get_sensors_object: "ebpf/build/sensors.bpf.o"}
+IN_PACKAGE = {
+    get_shipped_rules: "_data/rules",
+    get_sensors_object: "_data/bpf/sensors.bpf.o",
+    get_enforcement_object: "_data/bpf/enforce.bpf.o",
+}
+IN_CHECKOUT = {
+    get_shipped_rules: "rules",
+    get_sensors_object: "ebpf/build/sensors.bpf.o",
+    get_enforcement_object: "ebpf/build/enforce.bpf.o",
+}
 
 
 @pytest.mark.parametrize("get", IN_PACKAGE)
@@ -30,7 +38,12 @@ def test_a_checkout_uses_its_rules_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("get", "mend"), [(get_shipped_rules, "install Stockade again"), (get_sensors_object, "make -C ebpf")]
+    ("get", "mend"),
+    [
+        (get_shipped_rules, "install Stockade again"),
+        (get_sensors_object, "make -C ebpf"),
+        (get_enforcement_object, "make -C ebpf"),
+    ],
 )
 def test_a_package_without_data_says_what_to_do(get: Callable[[Path], Path], mend: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=mend):

@@ -6,7 +6,8 @@ from typing import Any
 from monitor.model.events import Event
 from monitor.model.process import Context
 from monitor.model.rule import Rule, Severity
-from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, Getter, Predicate, RuleSet
+from monitor.rules.field import Getter, Predicate
+from monitor.rules.ruleset import CompiledCorrelation, CompiledRule, RuleSet
 from tests.support.make.events import SECOND
 
 

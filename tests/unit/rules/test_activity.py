@@ -69,15 +69,6 @@ def test_fields_without_a_sensor(tmp_path: Path, item: str, why: str) -> None:
     assert rules.needed_events == frozenset()
 
 
-def test_a_tier_that_is_not_to_be_had(tmp_path: Path) -> None:
-    text = rule_text("sel: {Image: /x}\ncondition: sel", extra="stockade: {response: deny, require_tier: lsm}\n")
-
-    rules = load_text(tmp_path, text)
-
-    assert rules.rules[0].inactive_reason.startswith("it requires tier lsm")
-    assert rules.rules[0].on_truncated == "deny", "the default of deny rules"
-
-
 def test_a_correlation_of_an_inactive_rule_is_inactive(tmp_path: Path) -> None:
     base = rule_text("sel: {DestinationIp: 10.0.0.1}\ncondition: sel")
 

@@ -56,7 +56,7 @@ def guide_row(field: Field) -> str:
     only = {
         None: "",
         frozenset({"FileOpen"}): " (opens only)",
-        frozenset({"FileOpen", "ProcessExecFailed"}): " (opens and failed execs)",
+        frozenset({"FileOpen", "ProcessExecFailed", "Denial"}): " (opens, failed execs and denials)",
         frozenset({"ProcessExit"}): " (exits only)",
     }
     sigma = f"`{field.sigma}`" if field.sigma else ""

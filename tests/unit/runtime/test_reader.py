@@ -5,7 +5,7 @@ import contextlib
 import os
 from typing import Any
 
-from monitor.runtime.reader import BULK_RECORDS_AT_ONCE, RATE_WINDOW_S, TURN_RECORDS_MAX, RingReader
+from monitor.runtime.reader import LATER_RECORDS_AT_ONCE, RATE_WINDOW_S, TURN_RECORDS_MAX, RingReader
 
 
 class FakeRing:
@@ -42,7 +42,7 @@ def make_reader() -> tuple[RingReader, FakeRing, FakeRing, list[bytes], list[boo
     urgent, bulk = FakeRing(b"u"), FakeRing(b"b")
     seen: list[bytes] = []
     sleeps: list[bool] = []
-    reader = RingReader(urgent, bulk, lambda name, _o, _l: seen.append(name), sleeps.append)  # type: ignore[arg-type]
+    reader = RingReader(urgent, [bulk], lambda name, _o, _l: seen.append(name), sleeps.append)  # type: ignore[arg-type]
     return reader, urgent, bulk, seen, sleeps
 
 
@@ -69,7 +69,7 @@ def test_an_exec_that_comes_between_waits_for_one_portion_of_opens() -> None:
     reader._handle = handle  # type: ignore[assignment]
     reader.drain()
 
-    assert seen.index(b"u") == BULK_RECORDS_AT_ONCE
+    assert seen.index(b"u") == LATER_RECORDS_AT_ONCE
 
 
 def test_an_open_waits_for_an_urgent_record_that_is_not_committed_yet() -> None:
@@ -92,7 +92,7 @@ def test_one_turn_is_bounded() -> None:
 
     reader.drain()
 
-    assert len(seen) <= TURN_RECORDS_MAX + 256 + BULK_RECORDS_AT_ONCE
+    assert len(seen) <= TURN_RECORDS_MAX + 256 + LATER_RECORDS_AT_ONCE
 
 
 def test_a_record_wakes_a_sleeping_reader() -> None:

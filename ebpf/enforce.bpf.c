@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Say no. An object of its own, which may be pinned and then outlives the service:
+ * it has its own ring, scratch memory and counters, and keeps the table of cgroups
+ * itself.
+ *
+ * Hooks: bprm_check_security (denies an execution); sched_process_exec (ends it,
+ * where there is no BPF LSM); sched_process_fork, cgroup_mkdir, cgroup_rmdir.
+ */
+#define SLOT_TRIES 16
+
+#include "emit.bpf.h"
+#include "limit.bpf.h"
+#include "policy_match.bpf.h"
+
+#define EPERM 1
+#define SIGKILL 9
+#define ELF_MAGIC 0x464c457f
+#define ELF_CLASS 4
+#define ELF_CLASS_32 1
+
+/* Whatever the policy says, these go on: our own tasks, and the first process. */
+static __always_inline bool is_exempt(struct task_struct *task)
+{
+	return task->tgid == 1 || task_is_ours(task);
+}
+
+static __always_inline void denial_submit(struct judgement *judgement, struct slot *slot, struct file *file,
+					  struct task_struct *task, u32 hook, u32 file_flags)
+{
+	struct denial_event *event = record_begin(slot, EVENT_DENIAL, sizeof(*event), task);
+	struct inode *inode = file->f_inode;
+
+	event->inode = inode->i_ino;
+	event->device = device_number(inode->i_sb->s_dev);
+	event->generation = judgement->generation;
+	event->hook = hook;
+	event->file_flags = slot->path_flags | file_flags;
+	event->file_mode = inode->i_mode;
+	record_append_path(slot, &event->path);
+	record_append(slot, &event->terms, judgement->terms, sizeof(judgement->terms));
+	urgent_submit(slot, true);
+}
+
+/* One of each program and cgroup passes each second, whatever the flood. */
+static __always_inline bool denial_admit(struct file *file, struct task_struct *task)
+{
+	u64 cgroup_id = task_cgroup_id(task);
+
+	if (limit_admits(cgroup_id, BUCKET_EXEC, file->f_inode->i_ino))
+		return true;
+	count_loss(EVENT_DENIAL, cgroup_id, LOSS_LIMITED);
+	return false;
+}
+
+static __always_inline bool is_32bit(struct linux_binprm *bprm)
+{
+	return *(u32 *)bprm->buf == ELF_MAGIC && bprm->buf[ELF_CLASS] == ELF_CLASS_32;
+}
+
+static __always_inline void judge_credentials(struct judgement *judgement, struct task_struct *task)
+{
+	const struct cred *cred = task->cred;
+	u64 capabilities = 0;
+
+	judge_number(judgement, POLICY_USER, cred->uid.val);
+	if (!is_asked(judgement, POLICY_CAPABILITIES))
+		return;
+	bpf_core_read(&capabilities, sizeof(capabilities), &cred->cap_effective);
+	judge_bits(judgement, POLICY_CAPABILITIES, capabilities);
+}
+
+static __always_inline void judge_parent(struct judgement *judgement, struct slot *slot, struct task_struct *task)
+{
+	struct file *file = BPF_CORE_READ(task, real_parent, mm, exe_file);
+
+	if (!is_path_asked(judgement, POLICY_PARENT))
+		return;
+	if (!file) {
+		judge_unread(judgement, POLICY_PARENT);
+		judge_unread(judgement, POLICY_PARENT_END);
+		return;
+	}
+	path_resolve(slot, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), task);
+	judge_path(judgement, slot, POLICY_PARENT);
+}
+
+/* No scratch memory: what could be denied is denied. */
+static __always_inline bool judge_blindly(struct judgement *judgement)
+{
+	judge_unread(judgement, POLICY_EXECUTABLE);
+	judge_unread(judgement, POLICY_EXECUTABLE_END);
+	judge_unread(judgement, POLICY_PARENT);
+	judge_unread(judgement, POLICY_PARENT_END);
+	return judgement_conclude(judgement);
+}
+
+/* Deny this execution? Says so, once. */
+static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct task_struct *task, u32 hook)
+{
+	struct file *file = bprm->file;
+	struct judgement judgement;
+	struct slot *slot;
+	u32 file_flags;
+	bool is_denied;
+
+	if (!judgement_begin(&judgement, POLICY_EXEC, task))
+		return false;
+	file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
+	judge_bits(&judgement, POLICY_FLAGS, file_flags | (is_32bit(bprm) ? POLICY_FLAG_32BIT : 0));
+	judge_credentials(&judgement, task);
+	if (!judgement.summary || is_exempt(task))
+		return false;
+	slot = slot_take(EVENT_DENIAL, task);
+	if (!slot)
+		return judge_blindly(&judgement);
+	judge_parent(&judgement, slot, task);
+	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
+	judge_path(&judgement, slot, POLICY_EXECUTABLE);
+	is_denied = judgement.summary && judgement_conclude(&judgement);
+	if (is_denied && denial_admit(file, task))
+		denial_submit(&judgement, slot, file, task, hook, file_flags);
+	else
+		slot_release(slot);
+	return is_denied;
+}
+
+SEC("lsm/bprm_check_security")
+int on_exec_check(u64 *ctx)
+{
+	struct linux_binprm *bprm = (void *)ctx[0];
+	int earlier = ctx[1];
+
+	if (earlier)
+		return earlier;
+	if (exec_is_denied(bprm, bpf_get_current_task_btf(), DENIAL_EXEC))
+		return -EPERM;
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int on_exec_kill(u64 *ctx)
+{
+	struct task_struct *task = (void *)ctx[0];
+	struct linux_binprm *bprm = (void *)ctx[2];
+
+	if (exec_is_denied(bprm, task, DENIAL_EXEC_KILL))
+		bpf_send_signal(SIGKILL);
+	return 0;
+}
+
+/* What our own tasks fork is ours. */
+SEC("tp_btf/sched_process_fork")
+int on_policy_fork(u64 *ctx)
+{
+	struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
+
+	if (task_is_ours(parent))
+		bpf_task_storage_get(&own_tasks, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	return 0;
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int on_policy_cgroup_create(u64 *ctx)
+{
+	struct cgroup *cgroup = (void *)ctx[0];
+	u64 id = cgroup_id_of(cgroup);
+	u32 slot;
+
+	if (!cgroup_carries_tag(cgroup))
+		return 0;
+	slot = cgroup_slot(cgroup);
+	if (slot == POLICY_HOST && is_container_name(cgroup->kn->name))
+		slot = POLICY_PENDING;
+	if (slot != POLICY_HOST)
+		bpf_map_update_elem(&policy_cgroups, &id, &slot, BPF_ANY);
+	return 0;
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int on_policy_cgroup_remove(u64 *ctx)
+{
+	struct cgroup *cgroup = (void *)ctx[0];
+	u64 id = cgroup_id_of(cgroup);
+
+	bpf_map_delete_elem(&policy_cgroups, &id);
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

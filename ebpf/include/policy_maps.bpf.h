@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The denial policy, as user space (monitor/bpf/kernel_policy.py) writes it. Maps
+ * hold indices of vectors, never vectors: a pointer that may lead to either of many
+ * maps costs the verifier a million instructions on 6.1.
+ */
+#ifndef STOCKADE_POLICY_MAPS_BPF_H
+#define STOCKADE_POLICY_MAPS_BPF_H
+
+#include "maps.bpf.h"
+#include "text.bpf.h"
+
+#define POLICY_SUMMARY POLICY_WORDS /* place of a vector's word that says which others are not zero */
+
+/* Its lowest bit names the half in force. Zero: no policy yet, nothing is judged. */
+u32 policy_generation = 0;
+
+u64 policy_vectors[POLICY_VECTORS][POLICY_WORDS + 1];
+
+/* By half and event: the vector of the terms about it; 0: there is none. */
+u32 policy_events[2][POLICY_EVENTS];
+
+/* By half: which dimensions any term asks, as bits. */
+u32 policy_asked[2];
+
+/* By half and dimension: the vector of a value that the policy does not name, and of one that cannot be read. */
+u32 policy_unnamed[2][POLICY_DIMENSIONS_STRIDE];
+u32 policy_unread[2][POLICY_DIMENSIONS_STRIDE];
+
+/* Of a dimension of bits: the masks that the policy names, and a vector for each combination. */
+u64 policy_masks[2][POLICY_DIMENSIONS_STRIDE][POLICY_NAMED_BITS];
+u32 policy_combinations[2][POLICY_DIMENSIONS_STRIDE][POLICY_COMBINATIONS];
+
+/* By slot: the terms that this container (or the host) is in the scope of, and those that are enforced there. */
+u32 policy_containers[2][POLICY_CONTAINERS];
+u32 policy_enforced[2][POLICY_CONTAINERS];
+
+struct policy_number_key {
+	u64 value;
+	u32 dimension;
+	u32 half;
+};
+
+/* Full, these three: user space gives the new policy up as a whole, the old one stays in force. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, POLICY_TEXTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct text_key); /* text[0]: dimension and half */
+	__type(value, u32);
+} policy_texts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, POLICY_NUMBERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct policy_number_key);
+	__type(value, u32);
+} policy_numbers SEC(".maps");
+
+/* Slot of each cgroup of a container, and of those of the host that were asked for. Full: a cgroup without an entry
+ * has its parent's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, POLICY_CGROUPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u64);
+	__type(value, u32);
+} policy_cgroups SEC(".maps");
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Which terms of the policy an event fulfils, and whether one of them is enforced.
+ *
+ *	judgement_begin(&judgement, POLICY_EXEC, task);
+ *	judge_user(&judgement, ...);		// cheap dimensions first
+ *	if (!judgement.summary)
+ *		return 0;			// no term is left: most events end here
+ *	judge_path(&judgement, slot, POLICY_EXECUTABLE);
+ *	...
+ *	if (judgement_conclude(&judgement))
+ *		return -EPERM;
+ *
+ * A dimension that no term asks keeps the vector of all terms.
+ */
+#ifndef STOCKADE_POLICY_MATCH_BPF_H
+#define STOCKADE_POLICY_MATCH_BPF_H
+
+#include "path.bpf.h"
+#include "policy_cgroup.bpf.h"
+
+struct judgement {
+	u64 terms[POLICY_WORDS]; /* what it fulfils, once concluded */
+	u64 summary;		 /* words of terms that can still have a bit */
+	u32 indices[POLICY_DIMENSIONS_STRIDE];
+	u32 enforced; /* vector of the terms that are enforced on this task */
+	u32 half;
+	u32 generation;
+};
+
+static __always_inline const u64 *policy_vector(u32 index)
+{
+	asm volatile("" : "+r"(index));
+	return policy_vectors[index & (POLICY_VECTORS - 1)];
+}
+
+static __always_inline void judge(struct judgement *judgement, u32 dimension, u32 index)
+{
+	judgement->indices[dimension] = index;
+	judgement->summary &= policy_vector(index)[POLICY_SUMMARY];
+}
+
+static __always_inline bool is_asked(struct judgement *judgement, u32 dimension)
+{
+	return policy_asked[judgement->half & 1] >> dimension & 1;
+}
+
+static __always_inline u32 unnamed(struct judgement *judgement, u32 dimension)
+{
+	return policy_unnamed[judgement->half & 1][dimension];
+}
+
+/* The value of this dimension is not to be had: the terms that deny then count as fulfilled. */
+static __always_inline void judge_unread(struct judgement *judgement, u32 dimension)
+{
+	if (is_asked(judgement, dimension))
+		judge(judgement, dimension, policy_unread[judgement->half & 1][dimension]);
+}
+
+static __always_inline void judge_container(struct judgement *judgement, struct task_struct *task)
+{
+	u32 half = judgement->half & 1, slot = cgroup_slot(task_cgroup(task)) & (POLICY_CONTAINERS - 1);
+
+	judge(judgement, POLICY_CONTAINER, policy_containers[half][slot]);
+	judgement->enforced = policy_enforced[half][slot];
+}
+
+/* False: no term is about this event. */
+static __always_inline bool judgement_begin(struct judgement *judgement, u32 event, struct task_struct *task)
+{
+	u32 generation = *(volatile u32 *)&policy_generation, index;
+
+	index = policy_events[generation & 1][event];
+	if (!index)
+		return false;
+	__builtin_memset(judgement, 0, sizeof(*judgement));
+	judgement->generation = generation;
+	judgement->half = generation & 1;
+	judgement->summary = ~0ULL;
+	judge(judgement, POLICY_EVENT, index);
+	judge_container(judgement, task);
+	return true;
+}
+
+static __always_inline void judge_number(struct judgement *judgement, u32 dimension, u64 value)
+{
+	struct policy_number_key key = { .value = value, .dimension = dimension, .half = judgement->half };
+	u32 *index;
+
+	if (!is_asked(judgement, dimension))
+		return;
+	index = bpf_map_lookup_elem(&policy_numbers, &key);
+	judge(judgement, dimension, index ? *index : unnamed(judgement, dimension));
+}
+
+static __always_inline void judge_bits(struct judgement *judgement, u32 dimension, u64 value)
+{
+	u32 half = judgement->half & 1, combination = 0;
+
+	if (!is_asked(judgement, dimension))
+		return;
+	for (u32 i = 0; i < POLICY_NAMED_BITS; i++) {
+		if (value & policy_masks[half][dimension][i])
+			combination |= 1 << i;
+	}
+	asm volatile("" : "+r"(combination));
+	judge(judgement, dimension, policy_combinations[half][dimension][combination & (POLICY_COMBINATIONS - 1)]);
+}
+
+/* The walked path in the slot, by how it begins. Keys are built where the record will be: it has not been begun. */
+static __noinline u32 find_beginning(struct slot *slot, u32 dimension, u32 half)
+{
+	struct text_key *key = (struct text_key *)slot->record;
+	struct span span = { .begin = slot->cursor };
+	u32 *index;
+
+	span.length = PATH_BYTES_MAX - span.begin;
+	beginning_key_fill(key, slot, span, dimension * 2 + half, FOLD_ASCII);
+	index = bpf_map_lookup_elem(&policy_texts, key);
+	return index ? *index : policy_unnamed[half & 1][dimension & (POLICY_DIMENSIONS_STRIDE - 1)];
+}
+
+/* The same by how it ends; a NUL stands before it. */
+static __noinline u32 find_end(struct slot *slot, u32 dimension, u32 half)
+{
+	struct text_key *key = (struct text_key *)slot->record;
+	struct span span = { .begin = slot->cursor };
+	u32 length, *index;
+
+	span.length = length = PATH_BYTES_MAX - span.begin;
+	ending_key_fill(key, TEXT_KEY_BYTES, slot, span, dimension * 2 + half, FOLD_ASCII);
+	if (length < TEXT_KEY_BYTES - 1) {
+		asm volatile("" : "+r"(length));
+		key->text[(length + 1) & (TEXT_KEY_BYTES - 1)] = 0;
+		key->prefix_bits += 8;
+	}
+	index = bpf_map_lookup_elem(&policy_texts, key);
+	return index ? *index : policy_unnamed[half & 1][dimension & (POLICY_DIMENSIONS_STRIDE - 1)];
+}
+
+/* The walked path in the slot, by `dimension` and the one after it. Of a truncated path the head is not known. */
+static __always_inline void judge_path(struct judgement *judgement, struct slot *slot, u32 dimension)
+{
+	if (slot->path_flags & FILE_PATH_TRUNCATED)
+		judge_unread(judgement, dimension);
+	else if (is_asked(judgement, dimension))
+		judge(judgement, dimension, find_beginning(slot, dimension, judgement->half & 1));
+	if (is_asked(judgement, dimension + 1))
+		judge(judgement, dimension + 1, find_end(slot, dimension + 1, judgement->half & 1));
+}
+
+static __always_inline bool is_path_asked(struct judgement *judgement, u32 dimension)
+{
+	return is_asked(judgement, dimension) || is_asked(judgement, dimension + 1);
+}
+
+/* The AND of all dimensions. True: a term that is enforced here is among them. */
+static __noinline bool judgement_conclude(struct judgement *judgement)
+{
+	const u64 *enforced = policy_vector(judgement->enforced);
+	u64 denied = 0;
+
+	for (u32 word = 0; word < POLICY_WORDS; word++) {
+		u64 terms = ~0ULL;
+
+		if (!(judgement->summary >> word & 1))
+			continue;
+		for (u32 dimension = 0; dimension < POLICY_DIMENSIONS; dimension++)
+			terms &= policy_vector(judgement->indices[dimension])[word];
+		judgement->terms[word] = terms;
+		denied |= terms & enforced[word];
+	}
+	return denied;
+}
+
+#endif

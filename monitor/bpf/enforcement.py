@@ -1,0 +1,118 @@
+"""What denies: load the object of its own, attach the programs of a tier, give its ring and its policy.
+
+Which rules are in the policy, and for whom, is :mod:`monitor.runtime.enforcement`.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.bpf.kernel_policy import KernelPolicyWriter
+from monitor.bpf.libbpf import BpfObject
+from monitor.bpf.losses import LossReader
+from monitor.bpf.own_tasks import mark_own_process
+from monitor.bpf.ring import Ring
+from monitor.bpf.sensors import TAG_CONTROLLERS, LayoutMismatch
+from monitor.config.settings import LimiterSettings
+from monitor.model.events import LossReport
+from monitor.wire import _layout as layout
+
+RING_BYTES: Final = 1 << 20
+LIFE_PROGRAMS: Final = ("on_policy_fork", "on_policy_cgroup_create", "on_policy_cgroup_remove")
+"""Keep whose a cgroup and a task is."""
+TIER_PROGRAMS: Final = {"lsm": ("on_exec_check",), "kill": ("on_exec_kill",)}
+"""By tier: lsm denies, kill ends what has been executed before its first instruction."""
+
+
+class EnforcementPlan(Struct, frozen=True):
+    """What to load."""
+
+    tier: str
+    """``lsm`` or ``kill``."""
+    tag_controller: str = ""
+    tag_hierarchy_id: int = 0
+    limiter: LimiterSettings = LimiterSettings()
+
+
+class Enforcement:
+    """The loaded object. A context manager: leaving it detaches what is not pinned."""
+
+    def __init__(self, path: Path, plan: EnforcementPlan) -> None:
+        self._plan = plan
+        self.object = BpfObject(path)
+        try:
+            self._set_up()
+            self.object.load()
+        except BaseException:
+            self.object.close()
+            raise
+        self.ring = Ring(self.object.map_fd("events_urgent"), RING_BYTES)
+        self.policy = KernelPolicyWriter(self.object)
+        self._losses = LossReader(self.object)
+        self.set_tag_hierarchy(plan.tag_controller, plan.tag_hierarchy_id)
+
+    def __enter__(self) -> "Enforcement":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _set_up(self) -> None:
+        fingerprint = int.from_bytes(self.object.variable_view("layout_fingerprint"), "little")
+        if fingerprint != layout.FINGERPRINT:
+            raise LayoutMismatch(
+                22, f"{self.object.path} was built from another events.h (make -C ebpf clean all mends it)"
+            )
+        slots, limits = max(16, 4 * self.object.possible_cpus()), self._plan.limiter
+        self.object.set_rodata("slot_count", struct.pack("<I", slots))
+        self.object.set_rodata("limit_per_s", struct.pack("<2Q", limits.bulk_per_s, limits.exec_per_s))
+        self.object.set_rodata("limit_burst", struct.pack("<2Q", limits.bulk_burst, limits.exec_burst))
+        self.object.set_max_entries("slots", slots)
+        self.object.set_max_entries("events_urgent", RING_BYTES)
+        wanted = {*LIFE_PROGRAMS, *TIER_PROGRAMS[self._plan.tier]}
+        for program in self.object.program_names():
+            self.object.set_autoload(program, enabled=program in wanted)
+
+    def attach(self) -> None:
+        """Attach: the table of cgroups first, then what denies by it. Nothing is denied before a policy is applied.
+
+        Raises:
+            LibbpfError: the kernel refused.
+        """
+        for program in (*LIFE_PROGRAMS, *TIER_PROGRAMS[self._plan.tier]):
+            self.object.attach(program)
+
+    @property
+    def tier(self) -> str:
+        """``lsm`` or ``kill``."""
+        return self._plan.tier
+
+    def detach(self) -> None:
+        """Deny no more; the ring can still be read."""
+        for program in self.object.attached:
+            self.object.detach(program)
+
+    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
+        """Tell containers apart by this hierarchy (:meth:`monitor.bpf.sensors.Sensors.set_tag_hierarchy`)."""
+        word = hierarchy_id << layout.TAG_HIERARCHY_SHIFT | TAG_CONTROLLERS[controller]
+        self.object.variable_view("tag_hierarchy").cast("Q")[0] = word
+
+    def set_reader_sleeps(self, *, sleeps: bool) -> None:
+        """Say whether the reader waits in epoll: only then do records wake it."""
+        self.object.variable_view("reader_sleeps").cast("I")[0] = sleeps
+
+    def mark_own_process(self) -> None:
+        """Let this process and its future children do what they want."""
+        mark_own_process(self.object)
+
+    def read_losses(self, ktime_ns: int) -> Iterator[LossReport]:
+        """Denials that happened and could not be told, since the last call."""
+        return self._losses.read(ktime_ns)
+
+    def close(self) -> None:
+        """Detach, unmap, free."""
+        self.ring.close()
+        self.object.close()

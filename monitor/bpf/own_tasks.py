@@ -1,0 +1,21 @@
+"""The service's own tasks, marked in the kernel: counted and not streamed, never denied."""
+
+import os
+import struct
+from typing import Protocol
+
+
+class TaskMaps(Protocol):
+    """What this needs of a loaded object (:class:`monitor.bpf.libbpf.BpfObject`)."""
+
+    def map_update(self, name: str, key: bytes, value: bytes) -> None:
+        """Set one entry."""
+
+
+def mark_own_process(maps: TaskMaps) -> None:
+    """Make this process and its future children and threads the service's own."""
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        maps.map_update("own_tasks", struct.pack("<i", pidfd), struct.pack("<I", 1))
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,84 @@
+"""Rules that deny: what of them the kernel can decide, and for whom.
+
+Pure. The vectors of all dimensions but the container's are :mod:`monitor.rules.kernel_policy`'s;
+a container's is made here whenever one comes or is named.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.model.kernel_policy import ContainerTerms, Dimension
+from monitor.model.rule import Rule
+from monitor.rules.ir import And, AnyNode, Not, Or
+from monitor.rules.kernel_policy import KernelPolicy, PolicyTerm, build_policy, build_rule_terms
+from monitor.rules.kernel_terms import NotDecidable
+
+DENY: Final = "deny"
+ENFORCE: Final = "enforce"
+Answer = Callable[[AnyNode], bool | None]
+"""The value of a test of a container; None: what it asks for is not known yet."""
+
+
+class DenyRule(Struct, frozen=True):
+    """A rule whose response is ``deny``."""
+
+    rule: Rule
+    terms: tuple[PolicyTerm, ...]
+    """What the kernel decides it by; none when it cannot, or when the rule can never match."""
+    not_decidable: str = ""
+    """Why the kernel cannot."""
+
+
+def build_deny_rule(rule: Rule, category: str, condition: AnyNode) -> DenyRule:
+    """What the kernel can do for a rule."""
+    try:
+        return DenyRule(rule, build_rule_terms(rule, category, condition))
+    except NotDecidable as reason:
+        return DenyRule(rule, (), str(reason))
+
+
+def build_deny_policy(rules: Iterable[DenyRule]) -> KernelPolicy:
+    """One policy of all that the kernel can decide. Raises :class:`~monitor.rules.kernel_policy.PolicyError`."""
+    return build_policy([term for rule in rules for term in rule.terms])
+
+
+def select_terms(policy: KernelPolicy, answer: Answer, mode: str) -> ContainerTerms:
+    """What a policy is for one container (or the host) under a mode.
+
+    A term whose scope rests on what is not known yet does not count, negated or not.
+    """
+    scope = enforced = 0
+    for number, term in enumerate(policy.terms):
+        asked = term.asks.get(Dimension.CONTAINER)
+        if asked is None or _evaluate(asked, answer):
+            scope |= 1 << number
+        if denies(term.rule, mode):
+            enforced |= 1 << number
+    return ContainerTerms(scope, enforced & scope)
+
+
+def denies(rule: Rule, mode: str) -> bool:
+    """Whether a rule does what it says, where the service (or the container) has this mode: only stable ones do."""
+    return rule.status == "stable" and (rule.mode or mode) == ENFORCE
+
+
+def _evaluate(expression: AnyNode, answer: Answer) -> bool | None:
+    """Kleene's logic: None where the value hangs on an unknown test."""
+    match expression:
+        case Not(inner):
+            value = _evaluate(inner, answer)
+            return None if value is None else not value
+        case And(nodes):
+            return _decided_by(False, [_evaluate(node, answer) for node in nodes])
+        case Or(nodes):
+            return _decided_by(True, [_evaluate(node, answer) for node in nodes])
+        case test:
+            return answer(test)
+
+
+def _decided_by(decisive: bool, values: list[bool | None]) -> bool | None:
+    if decisive in values:
+        return decisive
+    return None if None in values else not decisive

@@ -1,0 +1,84 @@
+"""Which tier each deny rule gets on a host, and why not a better one.
+
+Pure: what the host can do is told. ``lsm`` denies before it happens, ``kill`` ends a
+program that was executed before its first instruction, ``observe`` only tells.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.model.kernel_policy import Dimension
+from monitor.rules.denials import DenyRule
+from monitor.rules.ir import AnyNode, Flag
+from monitor.rules.kernel_policy import EXEC
+from monitor.rules.kernel_terms import RUNTIME_INIT, tests_of
+
+LSM: Final = "lsm"
+KILL: Final = "kill"
+OBSERVE: Final = "observe"
+_RANKS: Final = (OBSERVE, KILL, "hold", LSM)
+_HOOKED: Final = frozenset({EXEC})
+"""Events that a program of ours is called for before (or at) they happen."""
+
+
+class HostTiers(Struct, frozen=True):
+    """What this host can do. Empty: it can; else why it cannot."""
+
+    lsm: str = ""
+    kill: str = ""
+
+    @property
+    def best(self) -> str:
+        """The strongest tier here."""
+        if not self.lsm:
+            return LSM
+        return OBSERVE if self.kill else KILL
+
+
+class PlannedDenial(Struct, frozen=True):
+    """A deny rule with its tier."""
+
+    deny: DenyRule
+    tier: str
+    reason: str = ""
+    """Why not a better one."""
+
+
+def plan_denials(rules: Iterable[DenyRule], host: HostTiers) -> tuple[PlannedDenial, ...]:
+    """The tier of each rule, in order."""
+    return tuple(_plan(rule, host) for rule in rules)
+
+
+def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:
+    """The rules that ask for a tier that they do not get here: such a set is not put in force."""
+    return [
+        f"rule {each.deny.rule.name} asks for tier {each.deny.rule.require_tier} and would get {each.tier}: "
+        f"{each.reason or 'the host can do no better'}"
+        for each in planned
+        if each.deny.rule.require_tier and _RANKS.index(each.tier) < _RANKS.index(each.deny.rule.require_tier)
+    ]
+
+
+def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
+    if rule.not_decidable:
+        return PlannedDenial(rule, OBSERVE, rule.not_decidable)
+    if reason := _unhooked(rule):
+        return PlannedDenial(rule, OBSERVE, reason)
+    return PlannedDenial(rule, host.best, host.lsm)
+
+
+def _unhooked(rule: DenyRule) -> str:
+    for term in rule.terms:
+        if term.event not in _HOOKED:
+            return "this version denies executions, not opens"
+        if Dimension.ARGUMENTS in term.asks:
+            return "this version does not decide by arguments"
+        if any(_is_about_setup(test) for asked in term.asks.values() for test in tests_of(asked)):
+            return "this version does not know a runtime's set-up steps before they run"
+    return ""
+
+
+def _is_about_setup(test: AnyNode) -> bool:
+    return isinstance(test, Flag) and test.field == RUNTIME_INIT

@@ -1,0 +1,196 @@
+"""What the service does about rules that deny: plan their tiers, load what denies, keep it up to date.
+
+Nothing is loaded while no rule denies anything. A kernel that refuses is no reason
+not to start: the rules then only tell, and status says why.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from monitor.bpf.enforcement import Enforcement, EnforcementPlan
+from monitor.bpf.features import find_lsm_obstacle
+from monitor.bpf.libbpf import LibbpfError
+from monitor.bpf.ring import Ring
+from monitor.config.settings import Settings
+from monitor.host.cgroups import TagHierarchy
+from monitor.model.container import Container
+from monitor.model.events import AnyEvent, LossReport
+from monitor.model.ids import CgroupId
+from monitor.rules.denials import DenyRule, denies
+from monitor.rules.ruleset import RuleSet
+from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, PlannedDenial, list_refusals, plan_denials
+from monitor.runtime.enforcement import Enforcer
+from monitor.shipped import get_enforcement_object
+
+_LOG: Final = logging.getLogger(__name__)
+AUTO: Final = "auto"
+NOT_ASKED: Final = "settings: enforcement.tier"
+
+
+class Neighbours(Protocol):
+    """What this needs of the service."""
+
+    def find_container_of(self, cgroup_id: CgroupId) -> Container | None:
+        """The container of a cgroup."""
+
+    def feed_event(self, event: AnyEvent) -> None:
+        """Take an event that user space made."""
+
+    def read_later(self, ring: Ring) -> None:
+        """Read this ring too."""
+
+    def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
+        """All cgroups that are known, and whether each is a container's."""
+
+
+class Denying:
+    """Owns the enforcement object, once there is one."""
+
+    def __init__(self, settings: Settings, hierarchy: TagHierarchy, neighbours: Neighbours) -> None:
+        self._settings = settings
+        self._hierarchy = hierarchy
+        self._neighbours = neighbours
+        self._enforcement: Enforcement | None = None
+        self._enforcer: Enforcer | None = None
+        self._is_known = False
+        self._host: HostTiers | None = None
+        self.planned: tuple[PlannedDenial, ...] = ()
+
+    @property
+    def host(self) -> HostTiers:
+        """What this host can do; found out when first asked."""
+        if self._host is None:
+            self._host = find_host_tiers(self._settings.enforcement.tier)
+        return self._host
+
+    @property
+    def tier(self) -> str:
+        """What denies now; ``observe`` while nothing does."""
+        return OBSERVE if self._enforcement is None else self._enforcement.tier
+
+    @property
+    def in_force(self) -> tuple[PlannedDenial, ...]:
+        """The rules that the kernel denies by, where their mode is enforce."""
+        return tuple(each for each in self.planned if each.tier == self.tier != OBSERVE)
+
+    def describe(self) -> str:
+        """What is denied here, for people."""
+        deny = [each for each in self.planned if each.tier != OBSERVE]
+        rules = f"{len(deny)} rule{'' if len(deny) == 1 else 's'}"
+        if not self.planned:
+            return f"{OBSERVE} (no rule denies)"
+        if not deny:
+            return f"{OBSERVE} (nothing can be denied here: {self.planned[0].reason})"
+        if self._enforcement is None:
+            return f"{OBSERVE} ({rules} would deny, in tier {deny[0].tier})"
+        told = len(self.planned) - len(deny)
+        return f"{self.tier} ({rules} in the kernel{f', {told} only tell' if told else ''})"
+
+    def replace_rules(self, rules: RuleSet) -> None:
+        """Deny by these rules; the old ones stay when anything fails.
+
+        Raises:
+            ValueError: they do not fit, or ask for a tier that they cannot have.
+        """
+        planned = plan_denials(rules.denials, self.host) if rules.denials else ()
+        wanted = tuple(each.deny for each in planned if each.tier != OBSERVE)
+        if any(denies(each.rule, self._settings.mode) for each in wanted) and self._enforcement is None:
+            planned = self._load(planned)
+        if refusals := list_refusals(planned):
+            raise ValueError("; ".join(refusals))
+        if self._enforcer is not None:
+            self._apply(wanted)
+        self.planned = planned
+
+    def _load(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
+        """Load and attach; where the kernel refuses, the plan without it."""
+        try:
+            self._enforcement = self._attach()
+        except (LibbpfError, FileNotFoundError) as error:
+            reason = f"the kernel refuses it: {error.strerror or error}"
+            _LOG.warning("nothing will be denied: %s (run `stockade doctor`)", reason)
+            self._host = HostTiers(reason, reason)
+            return plan_denials([each.deny for each in planned], self.host)
+        self._enforcer = Enforcer(
+            self._enforcement, self._settings, self._neighbours.find_container_of, self._neighbours.feed_event
+        )
+        self._neighbours.read_later(self._enforcement.ring)
+        if self._is_known:
+            self._enforcement.mark_own_process()
+        for cgroup_id, is_container in self._neighbours.list_cgroups():
+            self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)
+        return planned
+
+    def _attach(self) -> Enforcement:
+        plan = EnforcementPlan(
+            self.host.best, self._hierarchy.controller, self._hierarchy.hierarchy_id, self._settings.limiter
+        )
+        enforcement = Enforcement(get_enforcement_object(), plan)
+        try:
+            enforcement.attach()
+        except BaseException:
+            enforcement.close()
+            raise
+        return enforcement
+
+    def _apply(self, wanted: tuple[DenyRule, ...]) -> None:
+        assert self._enforcer is not None
+        try:
+            self._enforcer.apply(wanted)
+        except OSError as error:
+            raise ValueError(f"the kernel refuses the deny policy: {error.strerror}; the old one stays") from error
+
+    # --- what the service tells ----------------------------------------------------------------
+
+    def know_ourselves(self) -> None:
+        """From here on our own tasks do what they want."""
+        self._is_known = True
+        if self._enforcement is not None:
+            self._enforcement.mark_own_process()
+
+    def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
+        """Say what a cgroup is."""
+        if self._enforcer is not None:
+            self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)
+
+    def untag_cgroup(self, cgroup_id: CgroupId) -> None:
+        """Forget a cgroup that is gone."""
+        if self._enforcer is not None:
+            self._enforcer.untag_cgroup(cgroup_id)
+
+    def set_tag_hierarchy(self, hierarchy: TagHierarchy) -> None:
+        """Tell containers apart by another hierarchy."""
+        self._hierarchy = hierarchy
+        if self._enforcement is not None:
+            self._enforcement.set_tag_hierarchy(hierarchy.controller, hierarchy.hierarchy_id)
+
+    def set_reader_sleeps(self, *, sleeps: bool) -> None:
+        """Say whether the reader waits."""
+        if self._enforcement is not None:
+            self._enforcement.set_reader_sleeps(sleeps=sleeps)
+
+    def read_losses(self, ktime_ns: int) -> Iterator[LossReport]:
+        """Denials that could not be told."""
+        return iter(()) if self._enforcement is None else self._enforcement.read_losses(ktime_ns)
+
+    def detach(self) -> None:
+        """Deny no more; the ring can still be read."""
+        if self._enforcement is not None:
+            self._enforcement.detach()
+
+    def close(self) -> None:
+        """Free all."""
+        if self._enforcement is not None:
+            self._enforcement.close()
+        self._enforcement, self._enforcer = None, None
+
+
+def find_host_tiers(asked: str, find_obstacle: Callable[[], str] = find_lsm_obstacle) -> HostTiers:
+    """What this host can do, no more than the settings ask for."""
+    if asked == "none":
+        return HostTiers(NOT_ASKED, NOT_ASKED)
+    if asked == KILL:
+        return HostTiers(lsm=NOT_ASKED)
+    obstacle = find_obstacle()
+    return HostTiers(obstacle, NOT_ASKED if asked == LSM and obstacle else "")

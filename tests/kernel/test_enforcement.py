@@ -1,0 +1,82 @@
+"""The kernel decides: each dimension of a deny rule, on real programs in a cgroup of the test's own.
+
+Natively in tier ``kill``; the same tests run in tier ``lsm`` in the guest (tests/vm).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.enforcement import Denier, denying
+from tests.support.rule_texts import load_text, rule_text
+
+pytestmark = pytest.mark.kernel
+
+TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
+REFUSED = {"kill": -9, "lsm": 126}[TIER]
+DENY = "status: stable\nstockade: {response: deny}\n"
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Denier]:
+    with denying(TIER) as denier:
+        yield denier
+
+
+@pytest.fixture
+def denier(loaded: Denier) -> Denier:
+    loaded.denials()
+    return loaded
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A program of the test's own; it exists nowhere else."""
+    return Path(shutil.copy("/bin/true", tmp_path / "Canary.bin"))
+
+
+def deny(denier: Denier, folder: Path, *detections: str) -> int:
+    """Deny what any of these finds."""
+    texts = [rule_text(detection, extra=DENY, number=number) for number, detection in enumerate(detections)]
+    (folder / "rules").mkdir(exist_ok=True)
+    return denier.apply(load_text(folder / "rules", *texts))
+
+
+def test_a_path_is_denied_inside_and_nowhere_else(denier: Denier, program: Path, tmp_path: Path) -> None:
+    generation = deny(denier, tmp_path, f"{{s: {{Image: {program}}}, condition: s}}")
+
+    assert denier.run(program) == REFUSED
+    assert denier.run("/bin/true") == 0
+    assert denier.run(program, cgroup=denier.cgroup.parent) == 0
+    (denial,) = denier.denials()
+    assert (denial.path, denial.action, denial.tier, denial.generation) == (str(program), "exec", TIER, generation)
+    assert denial.cgroup_id == denier.cgroup_id
+    assert denial.inode == program.stat().st_ino
+
+
+@pytest.mark.parametrize(
+    "detection",
+    [
+        "{{s: {{Image: '{upper}'}}, condition: s}}",
+        "{{s: {{Image|startswith: '{folder}/'}}, condition: s}}",
+        "{{s: {{Image|endswith: /canary.BIN}}, condition: s}}",
+        "{{s: {{Image|endswith: nary.bin}}, condition: s}}",
+        "{{s: {{process.name: CANARY.bin}}, condition: s}}",
+        "{{s: {{ParentImage: '{python}', Image|startswith: '{folder}'}}, condition: s}}",
+        "{{s: {{user.id: 12345, Image|startswith: '{folder}'}}, condition: s}}",
+        "{{a: {{Image|startswith: '{folder}'}}, b: {{Image|endswith: /true}}, condition: a and not b}}",
+    ],
+)
+def test_each_way_to_name_it(denier: Denier, program: Path, tmp_path: Path, detection: str) -> None:
+    python = Path("/proc/self/exe").resolve()
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents[:-2]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    deny(denier, tmp_path, detection.format(upper=str(program).upper(), folder=tmp_path, python=python))
+
+    assert denier.run(program, uid=12345) == REFUSED
+    assert denier.run("/bin/true", uid=12345) == 0
+    assert [denial.path for denial in denier.denials()] == [str(program)]

@@ -1,0 +1,36 @@
+"""Tier ``lsm`` under other kernels: the kernel tests of enforcement, with denial by BPF LSM."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.vm import run_in_guest
+from tests.support.vm_kernel import FetchError, get_kernel
+
+pytestmark = pytest.mark.vm
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GUEST_S = 400
+SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
+FILES = ("tests/kernel/test_enforcement.py",)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_kernel_denies(suite: str, tmp_path: Path) -> None:
+    try:
+        kernel = get_kernel(suite)
+    except FetchError as error:
+        pytest.skip(f"no kernel of Debian {suite}: {error}")
+    words = ["-q", "-p", "no:cacheprovider", "--basetemp=/run/pytest", *FILES]
+
+    done = run_in_guest(
+        kernel,
+        [sys.executable, "-m", "pytest", *words],
+        tmp_path,
+        folder=REPOSITORY,
+        env={"STOCKADE_KERNEL_TESTS": "1", "STOCKADE_TEST_TIER": "lsm"},
+        timeout_s=GUEST_S,
+    )
+
+    assert done.status == 0, f"Linux {kernel.release}\n{done.stdout[-20_000:]}\n{done.stderr}\n{done.console[-3000:]}"
