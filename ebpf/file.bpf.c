@@ -11,27 +11,6 @@
 #include "bulk.bpf.h"
 #include "open_filter.bpf.h"
 
-/* Kinds of opens for the limiter: one of each pattern and program passes each second, whatever the flood. */
-static __always_inline u64 open_kind(struct task_struct *task, u32 pattern)
-{
-	return BPF_CORE_READ(task, mm, exe_file, f_inode, i_ino) * 0x9e3779b97f4a7c15 + pattern;
-}
-
-/* May this open leave? What does not is counted. */
-static __noinline bool open_admit(struct task_struct *task, u32 pattern)
-{
-	u64 cgroup_id = task_cgroup_id(task);
-
-	if (task_is_ours(task)) {
-		count(COUNTER_OWN_EVENTS);
-		return false;
-	}
-	if (limit_admits(cgroup_id, BUCKET_BULK, open_kind(task, pattern)))
-		return true;
-	count_loss(EVENT_FILE_OPEN, cgroup_id, LOSS_LIMITED);
-	return false;
-}
-
 static __noinline int open_submit(struct open_site *site, struct slot *slot, struct task_struct *task)
 {
 	struct file *file = site->file;
@@ -73,7 +52,7 @@ static __always_inline int open_judge(struct open_site *site, enum fetch how)
 	span.length = PATH_BYTES_MAX - span.begin;
 	match = path_match(slot, &span, site->generation & 1);
 	open_remember(site, slot, &span, how);
-	if (match & asked && open_admit(task, match >> 32))
+	if (match & asked && pattern_admit(task, EVENT_FILE_OPEN, match >> 32))
 		open_submit(site, slot, task);
 	else
 		slot_release(slot);
@@ -222,7 +201,7 @@ static __noinline int failed_judge(struct syscall_exit_context *ctx, u32 call, u
 	span.length = length > 0 ? length - 1 : 0;
 	slot->path_flags = FILE_PATH_CLAIMED;
 	match = path_match(slot, &span, half & 1);
-	if (match & asked && open_admit(task, match >> 32))
+	if (match & asked && pattern_admit(task, EVENT_FILE_OPEN, match >> 32))
 		failed_submit(ctx, call, slot, span, task);
 	else
 		slot_release(slot);

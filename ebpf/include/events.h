@@ -26,7 +26,8 @@ enum event_type {
 	EVENT_CGROUP_ATTACH = 7,
 	EVENT_FILE_OPEN = 8,
 	EVENT_DENIAL = 9,
-	EVENT_TYPE_COUNT = 10,
+	EVENT_FILE_CHANGE = 10,
+	EVENT_TYPE_COUNT = 11,
 };
 
 /* About the file that an exec or an open resolved to, and the walk of its path. */
@@ -70,6 +71,17 @@ enum denial_hook {
 	DENIAL_EXEC = 0,       /* bprm_check_security */
 	DENIAL_EXEC_CHECK = 1, /* bprm_creds_for_exec: somebody only asks whether it may be run (AT_EXECVE_CHECK) */
 	DENIAL_EXEC_KILL = 2, /* sched_process_exec: it has replaced its image, and ends before its first instruction */
+};
+
+/* What was done to a file, or to a name of it. */
+enum change_action {
+	CHANGE_RENAME = 1,
+	CHANGE_DELETE = 2, /* a name of it is gone; with it perhaps the file */
+	CHANGE_LINK = 3,
+	CHANGE_SYMLINK = 4,
+	CHANGE_TRUNCATE = 5,
+	CHANGE_MODE = 6,
+	CHANGE_OWNER = 7,
 };
 
 enum loss_reason {
@@ -172,6 +184,23 @@ struct denial_event {
 	__u32 file_mode;  /* i_mode */
 	struct wire_string path;
 	struct wire_string terms; /* POLICY_WORDS words: all terms that it fulfilled */
+};
+
+/* A call that succeeded. Its names are claims, put behind the folder that they are relative to: links in them are not
+ * followed. A call by descriptor has a file instead: that, its path too, is a fact. */
+struct file_change_event {
+	struct event_header header;
+	__u64 inode; /* by descriptor; else 0 */
+	__u64 device;
+	__u64 size;	   /* truncate: the new length */
+	__u32 action;	   /* enum change_action */
+	__u32 file_flags;  /* enum file_flag, of `path` */
+	__u32 file_mode;   /* by descriptor: i_mode; else what the call says of the type and, of chmod, the bits */
+	__u32 owner;	   /* chown: the new uid; ~0: as it was */
+	__u32 group;	   /* chown: the new gid; ~0: as it was */
+	__u32 other_flags; /* enum file_flag, of `other` */
+	struct wire_string path;  /* what is different now; of rename, link and symlink the new name */
+	struct wire_string other; /* rename, link: the name that was there before; symlink: what it says */
 };
 
 /* create, remove: the task is the one that did it. attach: the task that was moved. */

@@ -335,6 +335,8 @@ struct pt_regs {
 	unsigned long si;
 	unsigned long di;
 	unsigned long dx;
+	unsigned long r10;
+	unsigned long r8;
 };
 
 #pragma clang attribute pop

@@ -45,6 +45,10 @@ struct slot {
 	u32 used;   /* bytes of the record */
 	u32 cursor; /* first byte of the walked path, which ends at PATH_BYTES_MAX */
 	u32 path_flags;
+	u32 name_at;  /* bytes of a name that are not looked at yet */
+	u32 name_end; /* of the component of it that is being looked at */
+	u32 name_ups; /* ".." that no component has answered yet */
+	u32 padding;  /* texts are read by words */
 	u8 path[SLOT_PATH_BYTES + 256];
 	u8 record[SLOT_RECORD_BYTES + PATH_BYTES_MAX];
 };

@@ -24,8 +24,16 @@
 #define INTEREST_READ (INTEREST_HOST_READ | INTEREST_CONTAINER_READ)
 #define INTEREST_WRITE (INTEREST_HOST_WRITE | INTEREST_CONTAINER_WRITE)
 #define INTEREST_FAILED (INTEREST_HOST_FAILED | INTEREST_CONTAINER_FAILED)
-#define INTEREST_HOST (INTEREST_HOST_READ | INTEREST_HOST_WRITE | INTEREST_HOST_FAILED)
-#define INTEREST_CONTAINER (INTEREST_CONTAINER_READ | INTEREST_CONTAINER_WRITE | INTEREST_CONTAINER_FAILED)
+#define INTEREST_MADE (INTEREST_HOST_MADE | INTEREST_CONTAINER_MADE)
+#define INTEREST_RENAMED (INTEREST_HOST_RENAMED | INTEREST_CONTAINER_RENAMED)
+#define INTEREST_DELETED (INTEREST_HOST_DELETED | INTEREST_CONTAINER_DELETED)
+#define INTEREST_ATTRIBUTES (INTEREST_HOST_ATTRIBUTES | INTEREST_CONTAINER_ATTRIBUTES)
+#define INTEREST_HOST                                                                                                  \
+	(INTEREST_HOST_READ | INTEREST_HOST_WRITE | INTEREST_HOST_FAILED | INTEREST_HOST_MADE |                        \
+	 INTEREST_HOST_RENAMED | INTEREST_HOST_DELETED | INTEREST_HOST_ATTRIBUTES)
+#define INTEREST_CONTAINER                                                                                             \
+	(INTEREST_CONTAINER_READ | INTEREST_CONTAINER_WRITE | INTEREST_CONTAINER_FAILED | INTEREST_CONTAINER_MADE |    \
+	 INTEREST_CONTAINER_RENAMED | INTEREST_CONTAINER_DELETED | INTEREST_CONTAINER_ATTRIBUTES)
 
 /* The oracle of the stress test looks over our shoulder; see tests/kernel/open_oracle.bpf.c. */
 #ifndef OPEN_ON_TAG_HIT
@@ -108,6 +116,27 @@ static __always_inline u32 class_interest(u32 class)
 static __always_inline u32 access_interest(u32 access)
 {
 	return (access & OPEN_READ ? INTEREST_READ : 0) | (access & (OPEN_WRITE | OPEN_CREATED) ? INTEREST_WRITE : 0);
+}
+
+/* Kinds of records for the limiter: one of each pattern and program passes each second, whatever the flood. */
+static __always_inline u64 pattern_kind(struct task_struct *task, u32 pattern)
+{
+	return BPF_CORE_READ(task, mm, exe_file, f_inode, i_ino) * 0x9e3779b97f4a7c15 + pattern;
+}
+
+/* May a record of this type leave, which this pattern asks for? What does not is counted. */
+static __noinline bool pattern_admit(struct task_struct *task, u32 type, u32 pattern)
+{
+	u64 cgroup_id = task_cgroup_id(task);
+
+	if (task_is_ours(task)) {
+		count(COUNTER_OWN_EVENTS);
+		return false;
+	}
+	if (limit_admits(cgroup_id, BUCKET_BULK, pattern_kind(task, pattern)))
+		return true;
+	count_loss(type, cgroup_id, LOSS_LIMITED);
+	return false;
 }
 
 /* A cgroup that user space has not spoken of is both: what we do not know must not be dismissed. */

@@ -106,21 +106,29 @@ static __always_inline u32 mount_flags(struct mount *mount, struct task_struct *
 	return namespace == task->nsproxy->mnt_ns ? 0 : FILE_FOREIGN_NAMESPACE;
 }
 
-/* Walk a path into slot->path; slot->path_flags says what was special. */
-static __always_inline void path_resolve(struct slot *slot, struct vfsmount *vfsmount, struct dentry *dentry,
-					 struct task_struct *task)
+/* Put the path of a directory in front of what slot->path holds already. */
+static __always_inline void path_continue(struct slot *slot, struct vfsmount *vfsmount, struct dentry *dentry,
+					  struct task_struct *task)
 {
 	struct path_walk walk = { .slot = slot, .dentry = dentry, .mount = mount_of(vfsmount) };
 
 	walk.mount_root = BPF_CORE_READ(vfsmount, mnt_root);
-	slot->cursor = PATH_BYTES_MAX;
-	slot->path_flags = mount_flags(walk.mount, task);
+	slot->path_flags |= mount_flags(walk.mount, task);
 	if (bpf_loop(PATH_DEPTH_MAX, path_step, &walk, 0) == PATH_DEPTH_MAX)
 		slot->path_flags |= FILE_PATH_TRUNCATED; /* mounts stacked upon mounts: they take steps and no bytes */
 	if (slot->cursor == PATH_BYTES_MAX) {
 		slot->cursor = PATH_BYTES_MAX - 1;
 		slot->path[PATH_BYTES_MAX - 1] = '/';
 	}
+}
+
+/* Walk a path into slot->path; slot->path_flags says what was special. */
+static __always_inline void path_resolve(struct slot *slot, struct vfsmount *vfsmount, struct dentry *dentry,
+					 struct task_struct *task)
+{
+	slot->cursor = PATH_BYTES_MAX;
+	slot->path_flags = 0;
+	path_continue(slot, vfsmount, dentry, task);
 }
 
 /* Append the walked path to the record. */

@@ -47,7 +47,7 @@ enum cgroup_tag {
 	CGROUP_CONTAINER = 2,
 };
 
-/* Which opens interest: two bits (read, write) for each of host and container, and failed opens. */
+/* Which opens (to read, to write, failed) and which changes interest: a bit for the host and one for containers. */
 enum open_interest {
 	INTEREST_HOST_READ = 1 << 0,
 	INTEREST_HOST_WRITE = 1 << 1,
@@ -55,6 +55,14 @@ enum open_interest {
 	INTEREST_CONTAINER_WRITE = 1 << 3,
 	INTEREST_HOST_FAILED = 1 << 4,
 	INTEREST_CONTAINER_FAILED = 1 << 5,
+	INTEREST_HOST_MADE = 1 << 6, /* a name leads to something else now, or its file was cut */
+	INTEREST_CONTAINER_MADE = 1 << 7,
+	INTEREST_HOST_RENAMED = 1 << 8,
+	INTEREST_CONTAINER_RENAMED = 1 << 9,
+	INTEREST_HOST_DELETED = 1 << 10,
+	INTEREST_CONTAINER_DELETED = 1 << 11,
+	INTEREST_HOST_ATTRIBUTES = 1 << 12, /* mode or owner */
+	INTEREST_CONTAINER_ATTRIBUTES = 1 << 13,
 };
 
 /* Which bitmap of names judges an open. */

@@ -34,8 +34,28 @@ _LONG_ENDING_BYTES: Final = 4
 _READ: Final = layout.INTEREST_HOST_READ | layout.INTEREST_CONTAINER_READ
 _WRITE: Final = layout.INTEREST_HOST_WRITE | layout.INTEREST_CONTAINER_WRITE
 _FAILED: Final = layout.INTEREST_HOST_FAILED | layout.INTEREST_CONTAINER_FAILED
-_HOST: Final = layout.INTEREST_HOST_READ | layout.INTEREST_HOST_WRITE | layout.INTEREST_HOST_FAILED
-_CONTAINER: Final = layout.INTEREST_CONTAINER_READ | layout.INTEREST_CONTAINER_WRITE | layout.INTEREST_CONTAINER_FAILED
+_MADE: Final = layout.INTEREST_HOST_MADE | layout.INTEREST_CONTAINER_MADE
+_RENAMED: Final = layout.INTEREST_HOST_RENAMED | layout.INTEREST_CONTAINER_RENAMED
+_DELETED: Final = layout.INTEREST_HOST_DELETED | layout.INTEREST_CONTAINER_DELETED
+_ATTRIBUTES: Final = layout.INTEREST_HOST_ATTRIBUTES | layout.INTEREST_CONTAINER_ATTRIBUTES
+_HOST: Final = (
+    layout.INTEREST_HOST_READ
+    | layout.INTEREST_HOST_WRITE
+    | layout.INTEREST_HOST_FAILED
+    | layout.INTEREST_HOST_MADE
+    | layout.INTEREST_HOST_RENAMED
+    | layout.INTEREST_HOST_DELETED
+    | layout.INTEREST_HOST_ATTRIBUTES
+)
+_CONTAINER: Final = (
+    layout.INTEREST_CONTAINER_READ
+    | layout.INTEREST_CONTAINER_WRITE
+    | layout.INTEREST_CONTAINER_FAILED
+    | layout.INTEREST_CONTAINER_MADE
+    | layout.INTEREST_CONTAINER_RENAMED
+    | layout.INTEREST_CONTAINER_DELETED
+    | layout.INTEREST_CONTAINER_ATTRIBUTES
+)
 _CLASSES: Final = {layout.OPEN_CLASS_READ: _READ, layout.OPEN_CLASS_WRITE: _READ | _WRITE}
 """A pattern enters the bitmap of each class that can have its interest."""
 
@@ -206,8 +226,10 @@ def _pack_key(entry: Entry, half: int, size: int) -> bytes:
 
 def _interest_of(pattern: OpenPattern) -> int:
     scope = (_HOST if pattern.on_host else 0) | (_CONTAINER if pattern.in_containers else 0)
-    access = (_READ if pattern.reads else 0) | (_WRITE if pattern.writes else 0) | (_FAILED if pattern.failed else 0)
-    return scope & access
+    opens = (_READ if pattern.reads else 0) | (_WRITE if pattern.writes else 0) | (_FAILED if pattern.failed else 0)
+    names = (_MADE if pattern.made else 0) | (_RENAMED if pattern.renamed else 0)
+    rest = (_DELETED if pattern.deleted else 0) | (_ATTRIBUTES if pattern.attributes else 0)
+    return scope & (opens | names | rest)
 
 
 def _widen(pattern: OpenPattern) -> tuple[PatternKind, bytes]:

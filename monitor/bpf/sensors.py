@@ -48,6 +48,31 @@ OPEN_TRACEPOINTS: Final = (
     "sys_exit_open_by_handle_at",
 )
 """All of one program: what is loaded once is verified once. Its links have these names."""
+CHANGE_TRACEPOINTS: Final = {
+    "on_two_names_exit": (
+        "sys_exit_rename",
+        "sys_exit_renameat",
+        "sys_exit_renameat2",
+        "sys_exit_link",
+        "sys_exit_linkat",
+        "sys_exit_symlink",
+        "sys_exit_symlinkat",
+    ),
+    "on_one_name_exit": (
+        "sys_exit_unlink",
+        "sys_exit_unlinkat",
+        "sys_exit_rmdir",
+        "sys_exit_truncate",
+        "sys_exit_chmod",
+        "sys_exit_fchmodat",
+        "sys_exit_fchmodat2",
+        "sys_exit_chown",
+        "sys_exit_lchown",
+        "sys_exit_fchownat",
+    ),
+    "on_descriptor_exit": ("sys_exit_ftruncate", "sys_exit_fchmod", "sys_exit_fchown"),
+}
+"""By program: the calls that change a file or a name of it without an open. Their links have these names."""
 _DIRECT_READS: Final = b"\0bpf_rdonly_cast\0"
 """A name among the strings of the kernel's types."""
 TASK_ITERATOR: Final = "list_tasks"
@@ -58,6 +83,7 @@ class SensorPlan(Struct, frozen=True):
 
     failed_exec: bool = True
     file_open: bool = True
+    file_change: bool = False
     tag_controller: str = ""
     """Empty for cgroup2, else the v1 controller whose hierarchy carries the tag."""
     tag_hierarchy_id: int = 0
@@ -104,6 +130,11 @@ class Sensors:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def watches_files(self) -> bool:
+        """Whether a sensor is there that the policy of paths is for."""
+        return self._plan.file_open or self._plan.file_change
+
     def _open_and_load(self, path: Path) -> tuple[BpfObject, str]:
         """Load with direct loads by casts in the file sensor; where the kernel refuses those, without."""
         variants = _list_file_variants() if self._plan.file_open else ("none",)
@@ -145,6 +176,8 @@ class Sensors:
             return self._plan.failed_exec
         if program in OPEN_PROGRAMS.values():
             return program == OPEN_PROGRAMS.get(file_variant)
+        if program in CHANGE_TRACEPOINTS:
+            return self._plan.file_change
         return True
 
     def attach_life(self) -> None:
@@ -153,14 +186,14 @@ class Sensors:
             self.object.attach(program)
 
     def attach_syscalls(self) -> None:
-        """Attach failed execs and file opens, whose tracepoint ids stand in tracefs."""
+        """Attach failed execs, file opens and changes, whose tracepoint ids stand in tracefs."""
         directory = tracefs.open_tracefs()
         try:
             for link_name, program, tracepoint in self._syscall_links():
                 try:
                     number = tracefs.read_tracepoint_id("syscalls", tracepoint, directory)
                 except FileNotFoundError:
-                    continue  # this architecture has no such call (open and creat on arm64)
+                    continue  # no such call here: open and creat on arm64, fchmodat2 before 6.6
                 event = tracefs.open_tracepoint_event(number)
                 self.object.attach_perf_event(program, event, link_name=link_name)
         finally:
@@ -174,6 +207,9 @@ class Sensors:
         if self._plan.file_open:
             program = OPEN_PROGRAMS[self.file_variant]
             yield from ((tracepoint, program, tracepoint) for tracepoint in OPEN_TRACEPOINTS)
+        if self._plan.file_change:
+            for program, tracepoints in CHANGE_TRACEPOINTS.items():
+                yield from ((tracepoint, program, tracepoint) for tracepoint in tracepoints)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""

@@ -59,11 +59,11 @@ def _explain_single(ir: RuleIR, today: date) -> Document:
     if category is None or ir.rule.inactive_reason:
         return {}
     condition = effective_condition(ir, today)
-    patterns = build_open_patterns(condition, category, ir.rule.name) if category.is_open else ()
+    patterns = build_open_patterns(condition, category, ir.rule.name) if category.is_file else ()
     return {
         "category": category.name,
         "watches": category.description,
-        "event": category.event.__name__,
+        "event": " or ".join(event.__name__ for event in category.events),
         "condition": list(describe_condition(ir.condition)),
         "exceptions": [_explain_exception(exception, today) for exception in ir.exceptions],
         "kernel_patterns": [_explain_pattern(pattern) for pattern in patterns],

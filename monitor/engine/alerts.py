@@ -20,7 +20,7 @@ from monitor.engine.score import Ancestor, Scores
 from monitor.engine.suppress import Suppressor, build_key
 from monitor.model.alert import Alert, Detection, Risk, Verdict
 from monitor.model.effects import Effect, EmitAlert
-from monitor.model.events import Denial, FileOpen, ProcessExecFailed
+from monitor.model.events import Denial, FileChange, FileOpen, ProcessExecFailed
 from monitor.model.process import Context
 
 CONTAINER: Final = "container"
@@ -176,7 +176,7 @@ def _build_alert_key(detection: Detection, risk: Risk, group: str) -> bytes:
     """Equal are: rule, subject, program and file (of an exec: the script); of a correlation the group too."""
     context = detection.context
     event = context.event
-    if isinstance(event, FileOpen | Denial):
+    if isinstance(event, FileOpen | FileChange | Denial):
         file = event.path
     elif isinstance(event, ProcessExecFailed):
         file = event.path_claimed

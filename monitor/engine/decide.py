@@ -14,7 +14,7 @@ from monitor.engine.lineage import Lineage
 from monitor.model.alert import Detection, Risk, Verdict
 from monitor.model.container import Container
 from monitor.model.effects import Respond
-from monitor.model.events import AnyEvent, Denial, FileOpen, ProcessExec, ProcessExecFailed
+from monitor.model.events import AnyEvent, Denial, FileChange, FileOpen, ProcessExec, ProcessExecFailed
 from monitor.model.process import Context
 from monitor.rules.response import ResponseEntry, ResponsePolicy
 
@@ -50,8 +50,10 @@ class Situation(NamedTuple):
 
 
 def is_claimed(context: Context) -> bool:
-    """Whether the event rests on what user memory claimed: a failed exec, or a file that was not opened."""
+    """Whether the event rests on what user memory claimed: a failed exec or open, a change by name."""
     event = context.event
+    if type(event) is FileChange:
+        return event.is_path_claimed
     return type(event) is ProcessExecFailed or (type(event) is FileOpen and (event.is_path_claimed or event.errno > 0))
 
 

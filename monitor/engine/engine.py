@@ -43,6 +43,8 @@ from monitor.model.events import (
     ContainerThawed,
     Denial,
     Event,
+    FileChange,
+    FileEvent,
     FileOpen,
     LossReport,
     PolicyChange,
@@ -117,7 +119,8 @@ class Engine:
             ProcessExec: self._on_exec,
             ProcessExecFailed: self._on_exec_failed,
             ProcessExit: self._on_exit,
-            FileOpen: self._on_open,
+            FileOpen: self._on_file,
+            FileChange: self._on_file,
             Denial: self._on_denial,
             PolicyChange: self._on_policy_change,
             CgroupCreate: self._on_cgroup_create,
@@ -145,7 +148,7 @@ class Engine:
         if ktime_ns > self._now_ns:  # noqa: PLR1730  # max() costs four times as much, on every event
             self._now_ns = ktime_ns
         self._handlers[kind](event, effects)
-        if kind is not FileOpen and ktime_ns > self._urgent_ns:
+        if kind is not FileOpen and kind is not FileChange and ktime_ns > self._urgent_ns:
             self._urgent_ns = ktime_ns
             if ktime_ns >= self._parked.due_ktime_ns:
                 self._release(effects)
@@ -290,8 +293,8 @@ class Engine:
     def _on_exit(self, event: ProcessExit, effects: list[Effect]) -> None:
         self._judge(self._enricher.exit(event), effects)
 
-    def _on_open(self, event: FileOpen, effects: list[Effect]) -> None:
-        context = self._enricher.open(event, is_last_call=event.ktime_ns + SLACK_NS <= self._urgent_ns)
+    def _on_file(self, event: FileEvent, effects: list[Effect]) -> None:
+        context = self._enricher.file(event, is_last_call=event.ktime_ns + SLACK_NS <= self._urgent_ns)
         if context is not None:
             self._judge(context, effects)
         elif (hurried := self._parked.add(event)) is not None:
@@ -301,8 +304,8 @@ class Engine:
         while (event := self._parked.take(self._urgent_ns)) is not None:
             self._judge_late(event, effects)
 
-    def _judge_late(self, event: FileOpen, effects: list[Effect]) -> None:
-        context = self._enricher.open(event, is_last_call=True)
+    def _judge_late(self, event: FileEvent, effects: list[Effect]) -> None:
+        context = self._enricher.file(event, is_last_call=True)
         if context is not None:
             self._judge(context, effects)
 

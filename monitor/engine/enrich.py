@@ -17,7 +17,7 @@ from monitor.model.effects import Effect
 from monitor.model.events import (
     CgroupAttach,
     Denial,
-    FileOpen,
+    FileEvent,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
@@ -100,7 +100,7 @@ class Enricher:
         """The context of an exit."""
         return self.task(event, self._processes.exit(event))
 
-    def open(self, event: FileOpen, *, is_last_call: bool) -> Context | None:
+    def file(self, event: FileEvent, *, is_last_call: bool) -> Context | None:
         """The context of a file event; None when its program or cgroup is not known *yet* (unless ``is_last_call``)."""
         row = self._processes.find(event.tgid, event.start_boottime_ns)
         if not is_last_call and (
@@ -168,7 +168,7 @@ class Enricher:
 
     def _build(
         self,
-        event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | FileOpen | Denial,
+        event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | FileEvent | Denial,
         row: Row,
         image: ProcessImage,
         container: Container | None,

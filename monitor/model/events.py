@@ -9,6 +9,8 @@ Text comes from the kernel or from user memory and is hostile. Invalid UTF-8 is
 backslash-escaped (``\\xff``) by the decoder: never open such a path again.
 """
 
+import enum
+
 from msgspec import Struct
 
 from monitor.model.ids import CgroupId, ProcessKey, Tgid, Tid
@@ -215,6 +217,57 @@ class PolicyChange(Event, frozen=True, gc=False):
     """Of each term, by number."""
 
 
+class ChangeAction(enum.StrEnum):
+    """What was done to a file, or to a name of it: ``event.action``."""
+
+    RENAME = "rename"
+    DELETION = "deletion"
+    LINK = "link"
+    SYMLINK = "symlink"
+    TRUNCATE = "truncate"
+    CHMOD = "chmod"
+    CHOWN = "chown"
+
+
+class FileChange(TaskEvent, frozen=True, gc=False):
+    """A file, or a name of it, was changed without an open. The kernel has done it.
+
+    By descriptor (``ftruncate``, ``fchmod``, ``fchown``) path, inode and type are facts. Else paths are claims: the
+    name that the call was given, behind the folder that it is relative to; symbolic links are not followed. A claim
+    may raise a score and never cause a response.
+    """
+
+    action: ChangeAction
+    path: str
+    """What is different now; of a rename, link or symlink the new name."""
+    source: str
+    """Of a rename or a link: the name that was there before; else empty."""
+    target: str
+    """Of a symlink: what it says, as it was given; else empty."""
+    size: int
+    """Of a truncation: the new length in bytes; else 0."""
+    owner: int | None
+    """Of a chown: the new uid; None where it stays."""
+    group: int | None
+    """Of a chown: the new gid; None where it stays."""
+    inode: int
+    """By descriptor; else 0."""
+    device: int
+    file_mode: int
+    """By descriptor: ``i_mode``. Else the type as far as the call tells it, and of a chmod the bits."""
+    is_path_claimed: bool = True
+    is_path_truncated: bool = False
+    """The head of ``path`` or of ``source`` is missing."""
+    is_foreign_namespace: bool = False
+    is_detached_mount: bool = False
+    is_upper_layer: bool | None = None
+    """By descriptor, as of an open; else None."""
+
+
+FileEvent = FileOpen | FileChange
+"""What happened to a file: these come through the bulk ring."""
+
+
 class CgroupCreate(Event, frozen=True, gc=False):
     """A cgroup directory of the tag's hierarchy appeared, or was found by the start-up walk."""
 
@@ -316,6 +369,7 @@ AnyEvent = (
     | FileOpen
     | Denial
     | PolicyChange
+    | FileChange
     | CgroupCreate
     | CgroupRemove
     | CgroupAttach

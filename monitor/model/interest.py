@@ -1,4 +1,4 @@
-"""Which file opens the kernel side must let through, in terms that its filter understands.
+"""Which opens and changes of files the kernel side must let through, in terms that its filter understands.
 
 A pattern never dismisses what a rule could match: it is a superset, and user space
 matches again. Patterns are ASCII-folded (``str.lower``), because Sigma compares
@@ -23,7 +23,7 @@ class PatternKind(enum.IntEnum):
 
 
 class OpenPattern(Struct, frozen=True):
-    """One thing to look for among opened files."""
+    """One thing to look for among the paths of files that are opened or changed."""
 
     kind: PatternKind
     text: str
@@ -35,5 +35,21 @@ class OpenPattern(Struct, frozen=True):
     """Successful opens that can write, create or truncate."""
     failed: bool = False
     """Failed opens, for whatever access (the path is then a claim)."""
+    made: bool = False
+    """Names made by rename, link and symlink, and truncations: what changes content without an open to write."""
+    renamed: bool = False
+    deleted: bool = False
+    attributes: bool = False
+    """Mode or owner."""
     wanted_by: str = ""
     """Rule name or ``observe``: what ``explain`` shows."""
+
+    @property
+    def asks_opens(self) -> bool:
+        """Whether it needs the sensor for opens."""
+        return self.reads or self.writes or self.failed
+
+    @property
+    def asks_changes(self) -> bool:
+        """Whether it needs the sensor for changes."""
+        return self.made or self.renamed or self.deleted or self.attributes

@@ -38,11 +38,12 @@ def bind_rules(book: RuleBook, today: date) -> RuleSet:
             build_deny_rule(ir.rule, ir.category, condition) for ir, condition in active if ir.rule.response == DENY
         ),
         open_patterns=tuple(pattern for ir, condition in active for pattern in _open_patterns(ir, condition)),
-        needed_events=frozenset(_category(ir).event.__name__ for ir, _ in active),
+        needed_events=frozenset().union(*(_category(ir).event_names for ir, _ in active)),
         warnings=(*book.warnings, *_expired(book.rules, today)),
         candidates=index_rules(
-            IndexedRule(_category(ir).event, ir.category, condition, partial(binder.bind_simplified, ir))
+            IndexedRule(event, ir.category, condition, partial(binder.bind_simplified, ir))
             for ir, condition in active
+            for event in _category(ir).events
         ),
     )
 
@@ -73,7 +74,7 @@ def _category(ir: RuleIR) -> Category:
 
 def _open_patterns(ir: RuleIR, condition: AnyNode) -> tuple[OpenPattern, ...]:
     category = _category(ir)
-    return build_open_patterns(condition, category, ir.rule.name) if category.is_open else ()
+    return build_open_patterns(condition, category, ir.rule.name) if category.is_file else ()
 
 
 def effective_condition(ir: RuleIR, today: date) -> AnyNode:

@@ -210,7 +210,7 @@ class _Reader:
             return None
         base = self._known.rules.get(rule.id)
         category = CATEGORIES.get(base.category) if base is not None else None
-        if category is not None and field.events is not None and category.event.__name__ not in field.events:
+        if category is not None and field.events is not None and not category.event_names & field.events:
             self._file.error(node, f"{name} is no field of {category.name} events (rule {rule.name})")
         return field
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+from monitor.model.events import FileOpen
 from monitor.model.interest import PatternKind
 from monitor.model.rule import Location, Rule, Severity
 from monitor.rules.categories import CATEGORIES, Category
@@ -219,9 +220,15 @@ def _check_emptied(condition: AnyNode, block: Block, file: YamlFile) -> None:
             file.problems.error(place, "the exceptions together cover all that the rule matches: nothing is left")
 
 
+def _name_everything(category: Category) -> str:
+    if FileOpen not in category.events:
+        return "every such change of every file"
+    return "every open that fails" if category.failed else "every open"
+
+
 def _check_opens(condition: AnyNode, category: Category, document: Document) -> None:
     """What the kernel's filter cannot hold, or would have to send whole."""
-    if not category.is_open or "detection" not in document.sections:
+    if not category.is_file or "detection" not in document.sections:
         return
     file, node = document.file, document.sections["detection"].key_node
     for prefix in long_prefixes(condition):
@@ -230,7 +237,7 @@ def _check_opens(condition: AnyNode, category: Category, document: Document) -> 
         )
     patterns = build_open_patterns(condition, category, document.name)
     if any(pattern.kind is PatternKind.ANY for pattern in patterns):
-        which = "every open that fails" if category.failed else "every open"
+        which = _name_everything(category)
         file.warn(
             node,
             f"no part of the condition fixes how the path begins or ends, so the kernel must send {which}: "

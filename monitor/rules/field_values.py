@@ -14,11 +14,13 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ChangeAction,
     ContainerFrozen,
     ContainerKilled,
     ContainerResolved,
     ContainerThawed,
     Denial,
+    FileChange,
     FileOpen,
     LossReport,
     PolicyChange,
@@ -48,6 +50,7 @@ EVENT_ACTIONS = {
     ProcessExit: "exit",
     FileOpen: "open",
     Denial: "denied",
+    FileChange: "change",
     CgroupCreate: "cgroup-create",
     CgroupRemove: "cgroup-remove",
     CgroupAttach: "cgroup-attach",
@@ -62,9 +65,15 @@ EVENT_ACTIONS = {
     ResponseFailed: "response-failed",
     Tick: "tick",
 }
-"""``event.action`` of each event class, as the stream's documents have it."""
+"""``event.action`` of each event class, as the stream's documents have it; a change and a denial say their own."""
 DENIED_ACTIONS = ("exec-denied", "exec-check-denied")
-_CALLS = (ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen, Denial)
+ACTIONS = (
+    *(action for kind, action in EVENT_ACTIONS.items() if kind is not FileChange),
+    *map(str, ChangeAction),
+    *DENIED_ACTIONS,
+)
+"""All that ``event.action`` can be."""
+_CALLS = (ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen, FileChange, Denial)
 """Events that succeeded or failed."""
 
 EXEC_FLAGS = (
@@ -86,7 +95,7 @@ OPEN_FLAGS = (
     ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
     ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes: the beginning is missing"),
 )
-"""(name, attribute of FileOpen, meaning) of ``file.flags.NAME``."""
+"""(name, attribute of FileOpen and FileChange, meaning) of ``file.flags.NAME``."""
 
 FILE_TYPES = {
     stat.S_IFREG: "file",
@@ -224,10 +233,43 @@ def of_opened(attribute: str) -> Getter:
     return value
 
 
+def of_file(attribute: str) -> Getter:
+    """A fact of an opened file, or of one that was changed by descriptor; a name alone has none."""
+    get, of_open = attrgetter(attribute), of_opened(attribute)
+
+    def value(context: Context) -> object:
+        event = context.event
+        if type(event) is FileChange:
+            return get(event) if event.inode else None
+        return of_open(context)
+
+    return value
+
+
+def file_flag(attribute: str) -> Getter:
+    """What the walk of the path, or of its folder, said of it."""
+    get, of_open = attrgetter(attribute), of_opened(attribute)
+
+    def value(context: Context) -> object:
+        return get(context.event) if type(context.event) is FileChange else of_open(context)
+
+    return value
+
+
+def of_walked(attribute: str) -> Getter:
+    """What is known of a path even where there is no file: of a refused open too."""
+    get = attrgetter(attribute)
+
+    def value(context: Context) -> object:
+        return get(context.event) if isinstance(context.event, FileOpen | FileChange) else None
+
+    return value
+
+
 def is_path_claimed(context: Context) -> bool | None:
     """Whether the file's path is what user memory said."""
     event = context.event
-    if type(event) is FileOpen:
+    if isinstance(event, FileOpen | FileChange):
         return event.is_path_claimed
     if type(event) is Denial:
         return False
@@ -235,9 +277,9 @@ def is_path_claimed(context: Context) -> bool | None:
 
 
 def file_path(context: Context) -> str:
-    """The path of an open or of what was denied, or the name that a failed exec was given."""
+    """The path of an open, of a change or of what was denied, or the name that a failed exec was given."""
     event = context.event
-    if type(event) is FileOpen:
+    if type(event) is FileOpen or type(event) is FileChange:
         return event.path
     if type(event) is Denial:
         return event.path
@@ -276,6 +318,8 @@ def file_access(context: Context) -> tuple[str, ...]:
 def event_action(context: Context) -> str:
     """What happened, in one word."""
     event = context.event
+    if type(event) is FileChange:
+        return event.action.value
     return f"{event.action}-denied" if type(event) is Denial else EVENT_ACTIONS.get(type(event), "")
 
 
@@ -302,15 +346,19 @@ def errno_name(context: Context) -> str:
 
 
 def file_type(context: Context) -> str:
-    """Kind of the opened file."""
+    """Kind of the file, as far as it is known."""
     event = context.event
-    return FILE_TYPES.get(stat.S_IFMT(event.file_mode), "") if type(event) is FileOpen else ""
+    return FILE_TYPES.get(stat.S_IFMT(event.file_mode), "") if isinstance(event, FileOpen | FileChange) else ""
 
 
 def file_mode(context: Context) -> str:
-    """Permission bits of the opened file, four octal digits."""
+    """Permission bits of the file, four octal digits; of a chmod the new ones."""
     event = context.event
-    return f"{stat.S_IMODE(event.file_mode):04o}" if type(event) is FileOpen and not event.errno else ""
+    if type(event) is FileOpen and not event.errno:
+        return f"{stat.S_IMODE(event.file_mode):04o}"
+    if type(event) is FileChange and (event.inode or event.action is ChangeAction.CHMOD):
+        return f"{stat.S_IMODE(event.file_mode):04o}"
+    return ""
 
 
 def exec_flags(context: Context) -> tuple[str, ...]:
@@ -320,11 +368,29 @@ def exec_flags(context: Context) -> tuple[str, ...]:
 
 
 def open_flags(context: Context) -> tuple[str, ...]:
-    """Names of the opened file's flags that are set."""
+    """Names of the file's flags that are set."""
     event = context.event
-    if type(event) is not FileOpen:
+    if not isinstance(event, FileOpen | FileChange):
         return ()
     return tuple(name for name, attribute, _ in OPEN_FLAGS if getattr(event, attribute))
+
+
+def original_path(context: Context) -> str:
+    """The name that a renamed or linked file had before."""
+    event = context.event
+    return event.source if type(event) is FileChange else ""
+
+
+def target_path(context: Context) -> str:
+    """What a new symbolic link says."""
+    event = context.event
+    return event.target if type(event) is FileChange else ""
+
+
+def file_size(context: Context) -> int | None:
+    """The length that a file was cut to."""
+    event = context.event
+    return event.size if type(event) is FileChange and event.action is ChangeAction.TRUNCATE else None
 
 
 def script_name(context: Context) -> str:

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from monitor.model.capabilities import CAPABILITY_NAMES, capability_names
-from monitor.model.events import FileOpen
+from monitor.model.events import FileChange, FileOpen
 from monitor.rules.field import Field, flag_field, fold_ascii, number_field, text_field, texts_field
 from monitor.rules.field_values import (
-    DENIED_ACTIONS,
-    EVENT_ACTIONS,
+    ACTIONS,
     EXEC_FLAGS,
     OPEN_FLAGS,
     args_count,
@@ -31,9 +30,11 @@ from monitor.rules.field_values import (
     file_access,
     file_directory,
     file_extension,
+    file_flag,
     file_mode,
     file_name,
     file_path,
+    file_size,
     file_type,
     is_interactive,
     is_path_claimed,
@@ -41,20 +42,27 @@ from monitor.rules.field_values import (
     label,
     login_uid,
     of_event,
+    of_file,
     of_opened,
     of_program,
+    of_walked,
     open_flags,
+    original_path,
     outcome,
     parent_text,
     parent_uid,
     script_name,
+    target_path,
 )
 from monitor.rules.unavailable import unavailable_names
 
 LABEL_PREFIX = "container.labels."
 
-_FILE = frozenset({"FileOpen", "ProcessExecFailed", "Denial"})
+_CALL = frozenset({"FileOpen", "ProcessExecFailed", "Denial"})
+_NAMED = frozenset({"FileOpen", "FileChange", "ProcessExecFailed", "Denial"})
+_FILE = frozenset({"FileOpen", "FileChange"})
 _OPEN = frozenset({"FileOpen"})
+_CHANGE = frozenset({"FileChange"})
 _EXIT = frozenset({"ProcessExit"})
 
 
@@ -65,11 +73,14 @@ def _fields() -> Iterator[Field]:
     yield from _flag_fields()
     yield from _file_fields()
     yield from _container_fields()
-    actions = "exec exec-failed exit fork open, and what else a document has"
-    yield text_field("event.action", "", event_action, actions, values=(*EVENT_ACTIONS.values(), *DENIED_ACTIONS))
+    actions = (
+        "exec exec-failed exit fork open rename deletion link symlink truncate chmod chown, "
+        "and what else a document has"
+    )
+    yield text_field("event.action", "", event_action, actions, values=ACTIONS)
     yield text_field("event.outcome", "", outcome, "success or failure", values=("success", "failure"))
     errors = errno.errorcode.values()
-    yield text_field("error.code", "", errno_name, "errno of a failed call, e.g. ENOENT", events=_FILE, values=errors)
+    yield text_field("error.code", "", errno_name, "errno of a failed call, e.g. ENOENT", events=_CALL, values=errors)
 
 
 def _process_fields() -> Iterator[Field]:
@@ -227,29 +238,52 @@ def _flag_fields() -> Iterator[Field]:
 
 def _file_fields() -> Iterator[Field]:
     yield text_field(
-        "file.path", "TargetFilename", file_path, "as the kernel resolved it; of a failed call: the name given",
-        fold=fold_ascii, events=_FILE,
+        "file.path", "TargetFilename", file_path,
+        "as the kernel resolved it; of a failed call or a change by name: the name given",
+        fold=fold_ascii, events=_NAMED,
     )  # fmt: skip
-    yield text_field("file.name", "", file_name, "last component of file.path", fold=fold_ascii, events=_FILE)
+    yield text_field("file.name", "", file_name, "last component of file.path", fold=fold_ascii, events=_NAMED)
     yield text_field(
-        "file.directory", "", file_directory, "file.path without its last component", fold=fold_ascii, events=_FILE
+        "file.directory", "", file_directory, "file.path without its last component", fold=fold_ascii, events=_NAMED
     )
-    yield text_field("file.extension", "", file_extension, "of file.name, no dot", fold=fold_ascii, events=_FILE)
+    yield text_field("file.extension", "", file_extension, "of file.name, no dot", fold=fold_ascii, events=_NAMED)
+    yield flag_field("file.path_claimed", is_path_claimed, "the path is user memory's", _NAMED)
     accesses = ("read", "write", "create")
     yield texts_field("file.access", "", file_access, "of read, write and create", _OPEN, values=accesses)
     yield flag_field("file.created", of_event(FileOpen, "is_created"), "this open made the file", _OPEN)
-    yield flag_field("file.path_claimed", is_path_claimed, "the path is user memory's", _FILE)
-    flags = (name for name, _, _ in OPEN_FLAGS)
-    yield texts_field("file.flags", "", open_flags, "those of the following that are set", _OPEN, values=flags)
-    for name, attribute, description in OPEN_FLAGS:
-        getter = of_event(FileOpen, attribute) if name == "path_truncated" else of_opened(attribute)
-        yield flag_field(f"file.flags.{name}", getter, description, _OPEN)
-    types = "file dir char block fifo socket symlink"
-    yield text_field("file.type", "", file_type, types, events=_OPEN, values=types.split())
-    yield number_field("file.inode", "", of_opened("inode"), "of the opened file", events=_OPEN)
-    yield number_field("file.device", "", of_opened("device"), "of the opened file", events=_OPEN)
-    yield text_field("file.mode", "", file_mode, "permission bits, four octal digits, e.g. 0640", events=_OPEN)
     yield number_field("file.link_count", "", of_opened("link_count"), "hard links", events=_OPEN)
+    flags = (name for name, _, _ in OPEN_FLAGS)
+    yield texts_field("file.flags", "", open_flags, "those of the following that are set", _FILE, values=flags)
+    for name, attribute, description in OPEN_FLAGS:
+        getter = of_walked(attribute) if name == "path_truncated" else file_flag(attribute)
+        yield flag_field(f"file.flags.{name}", getter, description, _FILE)
+    types = "file dir char block fifo socket symlink"
+    yield text_field("file.type", "", file_type, types, events=_FILE, values=types.split())
+    yield number_field("file.inode", "", of_file("inode"), "of the file; not of a name", events=_FILE)
+    yield number_field("file.device", "", of_file("device"), "of the file; not of a name", events=_FILE)
+    yield text_field(
+        "file.mode", "", file_mode, "permission bits, four octal digits, e.g. 0640; of a chmod the new ones",
+        events=_FILE,
+    )  # fmt: skip
+    yield from _change_fields()
+
+
+def _change_fields() -> Iterator[Field]:
+    yield text_field(
+        "file.original.path",
+        "SourceFilename",
+        original_path,
+        "of a rename or a link: the name that was there before, a claim",
+        fold=fold_ascii,
+        events=_CHANGE,
+        aliases=("file.Ext.original.path",),
+    )
+    yield text_field(
+        "file.target_path", "", target_path, "of a symlink: what it says, a claim", fold=fold_ascii, events=_CHANGE
+    )
+    yield number_field("file.size", "", file_size, "of a truncation: the new length in bytes", events=_CHANGE)
+    yield number_field("file.uid", "", of_event(FileChange, "owner"), "of a chown: the new owner", events=_CHANGE)
+    yield number_field("file.gid", "", of_event(FileChange, "group"), "of a chown: the new group", events=_CHANGE)
 
 
 def _container_fields() -> Iterator[Field]:

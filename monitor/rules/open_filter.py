@@ -1,20 +1,22 @@
-"""Derive what the kernel's open filter must let through from the rules about files.
+"""Derive what the kernel's filter of opens and changes must let through from the rules about files.
 
 Two questions are asked of a predicate tree, and both answers err towards more:
 which paths (an AND needs one of its parts, an OR all of them; what has no
 anchored literal is every path), and in which situations (in a container or on
-the host, reading or writing) it can be true at all. That whatever a rule
+the host, reading or writing, what was done) it can be true at all. A pattern is
+compared with every path that an event has. That whatever a rule
 matches its patterns match too is a property test.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.model.events import FileOpen
+from monitor.model.events import ChangeAction, FileChange, FileEvent, FileOpen
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules.categories import Category
+from monitor.rules.changes import ATTRIBUTES, DELETED, MADE, OPEN, PATH_FIELDS, RENAMED, absent_fields
 from monitor.rules.field import fold_ascii
 from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Or, Regex, Text
 from monitor.rules.regex_literals import find_literal_prefix
@@ -35,11 +37,13 @@ Terms = tuple[PathTerm, ...] | None
 
 
 class Situation(Struct, frozen=True):
-    """What is known of an open before its path is looked at."""
+    """What is known of an event before its path is looked at."""
 
     in_container: bool
-    access: frozenset[str]
-    """Of ``read write create``: the values of ``file.access``."""
+    action: str
+    """``event.action``."""
+    access: frozenset[str] = frozenset()
+    """Of an open, of ``read write create``: the values of ``file.access``."""
 
 
 _READ, _WRITE, _CREATE = "read", "write", "create"
@@ -55,27 +59,41 @@ _WRITES = (
 
 
 def build_open_patterns(condition: AnyNode, category: Category, wanted_by: str) -> tuple[OpenPattern, ...]:
-    """The patterns of one rule; empty when it can never match an open."""
-    in_containers, on_host = (_is_possible(condition, place, _READS + _WRITES) for place in (True, False))
-    reads = not category.writes_only and any(_is_possible(condition, place, _READS) for place in (True, False))
-    writes = any(_is_possible(condition, place, _WRITES) for place in (True, False))
-    if not (in_containers or on_host) or not (reads or writes):
+    """The patterns of one rule; empty when it can never match."""
+    situations = [situation for situation in _list_situations(category) if _judge(condition, situation) is not False]
+    if not situations:
         return ()
+    accesses = {situation.access for situation in situations if situation.action == OPEN}
+    actions = {situation.action for situation in situations}
     terms = path_terms(condition, relative=category.failed)
     return tuple(
         OpenPattern(
             kind=term.kind,
             text=term.text,
-            in_containers=in_containers,
-            on_host=on_host,
+            in_containers=any(situation.in_container for situation in situations),
+            on_host=any(not situation.in_container for situation in situations),
             # A rule on failed opens asks for no other: those that succeed stay in the kernel, whatever their access.
-            reads=reads and not category.failed,
-            writes=writes and not category.failed,
+            reads=not category.failed and not accesses.isdisjoint(_READS),
+            writes=not category.failed and not accesses.isdisjoint(_WRITES),
             failed=category.failed,
+            made=category.changes == MADE and not actions.isdisjoint(MADE),
+            renamed=category.changes == RENAMED,
+            deleted=category.changes == DELETED,
+            attributes=category.changes == ATTRIBUTES,
             wanted_by=wanted_by,
         )
         for term in dict.fromkeys((PathTerm(PatternKind.ANY, ""),) if terms is None else terms)
     )
+
+
+def _list_situations(category: Category) -> Iterator[Situation]:
+    """All that events of the category can be."""
+    for in_container in (False, True):
+        for action in category.changes:
+            yield Situation(in_container, action)
+        if FileOpen in category.events:
+            for access in _WRITES if category.writes_only else _READS + _WRITES:
+                yield Situation(in_container, OPEN, access)
 
 
 def path_terms(node: AnyNode, *, relative: bool = False) -> Terms:
@@ -90,7 +108,7 @@ def path_terms(node: AnyNode, *, relative: bool = False) -> Terms:
             return _union(_text_term(field, match, value, relative=relative) for value in values)
         case Glob(field, parts):
             return _glob_terms(field, parts)
-        case Regex("file.path", pattern, flags):
+        case Regex(field, pattern, flags) if field in PATH_FIELDS:
             return _prefix_term(find_literal_prefix(pattern, flags))
         case _:
             return None
@@ -101,7 +119,7 @@ def long_prefixes(node: AnyNode) -> list[str]:
     match node:
         case And(nodes) | Or(nodes):
             return [text for part in nodes for text in long_prefixes(part)]
-        case Text("file.path" | "file.directory", "prefix", values):
+        case Text(field, "prefix", values) if field in PATH_FIELDS or field == "file.directory":
             return [value for value in values if len(value.encode()) > PREFIX_BYTES_MAX]
         case _:
             return []
@@ -133,7 +151,7 @@ def _rank(term: PathTerm) -> int:
 
 
 def _text_term(field: str, match: str, value: str, *, relative: bool) -> Terms:
-    match field, match:
+    match "file.path" if field in PATH_FIELDS else field, match:
         case "file.path", "exact":
             return (PathTerm(PatternKind.EXACT, fold_ascii(value)),)
         case "file.path" | "file.directory", "prefix":
@@ -155,9 +173,9 @@ def _text_term(field: str, match: str, value: str, *, relative: bool) -> Terms:
 def _glob_terms(field: str, parts: tuple[str | int | None, ...]) -> Terms:
     head, tail = parts[0], parts[-1]
     candidates: list[Terms] = []
-    if isinstance(head, str) and field in {"file.path", "file.directory"}:
+    if isinstance(head, str) and field in PATH_FIELDS | {"file.directory"}:
         candidates.append(_prefix_term(head))
-    if isinstance(tail, str) and field in {"file.path", "file.name", "file.extension"}:
+    if isinstance(tail, str) and field in PATH_FIELDS | {"file.name", "file.extension"}:
         candidates.append(_suffix_term(tail))
     found = [terms for terms in candidates if terms is not None]
     return min(found, key=_cost, default=None)
@@ -181,10 +199,6 @@ def _cut(text: str, bytes_max: int) -> str:
     return text
 
 
-def _is_possible(node: AnyNode, in_container: bool, accesses: tuple[frozenset[str], ...]) -> bool:
-    return any(_judge(node, Situation(in_container, access)) is not False for access in accesses)
-
-
 def _judge(node: AnyNode, situation: Situation) -> bool | None:
     """What the tree is in a situation: true, false, or None when that depends on more."""
     match node:
@@ -195,14 +209,18 @@ def _judge(node: AnyNode, situation: Situation) -> bool | None:
             return _negate(judged)
         case Not(inner):
             return _negate(_judge(inner, situation))
+        case _ if node.field in absent_fields(situation.action):
+            return False
         case Exists("container.id"):
             return situation.in_container
         case Flag("file.created", value):
             return (_CREATE in situation.access) is value
         case Text("file.access", "exact", values):
             return any(value in situation.access for value in values)
+        case Text("event.action", "exact", values):
+            return situation.action in values
         case _:
-            is_absent = getattr(node, "field", "").startswith("container.") and not situation.in_container
+            is_absent = node.field.startswith("container.") and not situation.in_container
             return False if is_absent else None
 
 
@@ -216,26 +234,44 @@ def _negate(judged: bool | None) -> bool | None:
     return None if judged is None else not judged
 
 
-def passes(pattern: OpenPattern, event: FileOpen, *, in_container: bool) -> bool:
-    """Whether an open fulfils a pattern: what the kernel's filter must at least let through."""
+def passes(pattern: OpenPattern, event: FileEvent, *, in_container: bool) -> bool:
+    """Whether an event fulfils a pattern: what the kernel's filter must at least let through."""
     if not (pattern.in_containers if in_container else pattern.on_host):
         return False
-    if not _is_asked(pattern, event):
-        return False
-    path = fold_ascii(event.path)
+    return is_asked(pattern, event) and any(_fits(pattern, path) for path in paths_of(event))
+
+
+def paths_of(event: FileEvent) -> tuple[str, ...]:
+    """The texts that a pattern can be about."""
+    return (event.path,) if isinstance(event, FileOpen) else (event.path, event.source, event.target)
+
+
+def _fits(pattern: OpenPattern, path: str) -> bool:
+    folded = fold_ascii(path)
     match pattern.kind:
         case PatternKind.EXACT:
-            return path == pattern.text
+            return folded == pattern.text
         case PatternKind.PREFIX:
-            return path.startswith(pattern.text)
+            return folded.startswith(pattern.text)
         case PatternKind.SUFFIX:
-            return path.endswith(pattern.text)
+            return folded.endswith(pattern.text)
         case PatternKind.ANY:
             return True
 
 
-def _is_asked(pattern: OpenPattern, event: FileOpen) -> bool:
-    """Whether the pattern is about opens that came out like this one."""
+def is_asked(pattern: OpenPattern, event: FileEvent) -> bool:
+    """Whether the pattern is about events like this one, whatever their paths."""
+    if isinstance(event, FileChange):
+        return _is_change_asked(pattern, event.action)
     if event.errno:
         return pattern.failed
     return pattern.writes if event.is_write or event.is_created else pattern.reads and event.is_read
+
+
+def _is_change_asked(pattern: OpenPattern, action: ChangeAction) -> bool:
+    return (
+        (pattern.made and action in MADE)
+        or (pattern.renamed and action in RENAMED)
+        or (pattern.deleted and action in DELETED)
+        or (pattern.attributes and action in ATTRIBUTES)
+    )

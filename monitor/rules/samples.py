@@ -15,6 +15,8 @@ from monitor.model.arguments import CUT
 from monitor.model.capabilities import ALL_CAPABILITIES, parse_capabilities
 from monitor.model.container import Container
 from monitor.model.events import (
+    ChangeAction,
+    FileChange,
     FileOpen,
     Namespaces,
     ProcessExec,
@@ -33,7 +35,8 @@ from monitor.rules.suggest import suggest
 
 LINE_BYTES_MAX = 1 << 20
 SEQUENCE_MAX = 1_000
-EVENTS = ("process_exec", "process_exit", "process_exec_failed", "file_open")
+CHANGES = {f"file_{action.value}": action for action in ChangeAction}
+EVENTS = ("process_exec", "process_exit", "process_exec_failed", "file_open", *CHANGES)
 HOST_CGROUP = CgroupId(1)
 FIRST_START_NS = 1_000_000_000
 _OWN_KEYS = frozenset({"event", "note", "after_s", "repeat"})
@@ -324,8 +327,10 @@ def _build_task_event(kind: str, values: Values, program: ProcessExec) -> TaskEv
         case "process_exec_failed":
             path = _required(values, "file.path", kind)
             return ProcessExecFailed(**task, path_claimed=path, errno=_errno(values, default=errno.ENOENT))
-        case _:
+        case "file_open":
             return _build_open(values, task)
+        case _:
+            return _build_change(CHANGES[kind], values, task)
 
 
 def _build_open(values: Values, task: dict[str, Any]) -> FileOpen:
@@ -334,10 +339,6 @@ def _build_open(values: Values, task: dict[str, Any]) -> FileOpen:
         raise SampleError("file.access is of read, write and create")
     created = bool(values.get("file.created")) or "create" in access
     failed = _errno(values, default=0)
-    flags: dict[str, Any] = {}
-    for name, attribute, _ in OPEN_FLAGS:
-        value = values.get(f"file.flags.{name}")
-        flags[attribute] = value if attribute == "is_upper_layer" else bool(value)
     return FileOpen(
         **task,
         path=_required(values, "file.path", "file_open"),
@@ -352,18 +353,48 @@ def _build_open(values: Values, task: dict[str, Any]) -> FileOpen:
         file_mode=_file_mode(values),
         link_count=values.get("file.link_count", 1),
         is_path_claimed=bool(failed),
-        **flags,
+        **_file_flags(values),
     )
 
 
-def _file_mode(values: Values) -> int:
-    kind, bits = values.get("file.type", "file"), values.get("file.mode", "0644")
+def _file_flags(values: Values) -> dict[str, Any]:
+    flags: dict[str, Any] = {}
+    for name, attribute, _ in OPEN_FLAGS:
+        value = values.get(f"file.flags.{name}")
+        flags[attribute] = value if attribute == "is_upper_layer" else bool(value)
+    return flags
+
+
+def _build_change(action: ChangeAction, values: Values, task: dict[str, Any]) -> FileChange:
+    """By name, unless the inode is said: a name has none."""
+    kind = f"file_{action.value}"
+    has_source, inode = action in {ChangeAction.RENAME, ChangeAction.LINK}, values.get("file.inode", 0)
+    default_type = {ChangeAction.SYMLINK: "symlink", ChangeAction.TRUNCATE: "file"}.get(action, "")
+    return FileChange(
+        **task,
+        action=action,
+        path=_required(values, "file.path", kind),
+        source=_required(values, "file.original.path", kind) if has_source else "",
+        target=_required(values, "file.target_path", kind) if action is ChangeAction.SYMLINK else "",
+        size=values.get("file.size", 0),
+        owner=values.get("file.uid"),
+        group=values.get("file.gid"),
+        inode=inode,
+        device=1 if inode else 0,
+        file_mode=_file_mode(values, default_type),
+        is_path_claimed=not inode,
+        **_file_flags(values),
+    )
+
+
+def _file_mode(values: Values, default_type: str = "file") -> int:
+    kind, bits = values.get("file.type", default_type), values.get("file.mode", "0644")
     types = {name: number for number, name in FILE_TYPES.items()}
-    if kind not in types:
+    if kind and kind not in types:
         raise SampleError(f"file.type is one of {', '.join(types)}")
     if not 3 <= len(bits) <= 4 or set(bits) - set("01234567"):
         raise SampleError("file.mode is three or four octal digits, e.g. 0644")
-    return types[kind] | int(bits, 8)
+    return types.get(kind, 0) | int(bits, 8)
 
 
 def _required(values: Values, key: str, kind: str) -> str:

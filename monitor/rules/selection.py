@@ -87,7 +87,7 @@ def _is_key(key: str, key_node: yaml.Node, context: ReadingContext) -> bool:
 
 def _check_has_field(category: Category | None, name: str) -> None:
     events = get_field(name).events
-    if category is not None and events is not None and category.event.__name__ not in events:
+    if category is not None and events is not None and not category.event_names & events:
         raise ItemError(f"{name} is no field of {category.name} events")
 
 

@@ -1,4 +1,5 @@
-"""Sort events by what is cheap to see and decides much: in a container or not, a script or not, read or written.
+"""Sort events by what is cheap to see and decides much: in a container or not, a script or not, read or written,
+what was done to a file.
 
 A shape is a small number; for each there is what its events lack (and so which
 tests are constants) and which categories they belong to.
@@ -8,9 +9,10 @@ from collections.abc import Callable
 
 from msgspec import Struct, structs
 
-from monitor.model.events import Event, FileOpen
+from monitor.model.events import ChangeAction, Event, FileChange, FileOpen
 from monitor.model.process import Context
 from monitor.rules.categories import CATEGORIES, Category
+from monitor.rules.changes import OPEN, absent_fields
 from monitor.rules.ir import FALSE, AnyNode
 from monitor.rules.specialise import KnownEvents, specialise
 
@@ -47,9 +49,17 @@ def find_shapes(event: type[Event]) -> Shapes:
             frozenset({"file_access", "file_event"}),
             frozenset({"file_access_failed"}),
         )
-        shapes = tuple(_shape(in_container, (), names) for in_container in (False, True) for names in accesses)
+        absent = absent_fields(OPEN)
+        shapes = tuple(_shape(in_container, absent, names) for in_container in (False, True) for names in accesses)
         return Shapes("file.path", "file.name", _opened_name, _open_number, shapes)
-    names = frozenset(category.name for category in CATEGORIES.values() if category.event is event)
+    if event is FileChange:
+        shapes = tuple(
+            _shape(in_container, absent_fields(action), _change_categories(action))
+            for in_container in (False, True)
+            for action in ChangeAction
+        )
+        return Shapes("file.path", "file.name", _changed_name, _change_number, shapes)
+    names = frozenset(category.name for category in CATEGORIES.values() if event in category.events)
     shapes = tuple(
         _shape(in_container, () if is_script else _SCRIPT_FIELDS, names)
         for in_container in (False, True)
@@ -60,13 +70,21 @@ def find_shapes(event: type[Event]) -> Shapes:
 
 def can_match(condition: AnyNode, category: Category) -> bool:
     """Whether any event of the category could fulfil this; True when that is not easy to see."""
-    shapes = find_shapes(category.event)
+    return any(_can_match_event(condition, category, event) for event in category.events)
+
+
+def _can_match_event(condition: AnyNode, category: Category, event: type[Event]) -> bool:
+    shapes = find_shapes(event)
     anything = KnownEvents(shapes.path_field, shapes.name_field, frozenset(), is_other=True)
     return any(
         specialise(condition, structs.replace(anything, absent=shape.absent, present=shape.present)) != FALSE
         for shape in shapes.shapes
         if category.name in shape.categories
     )
+
+
+def _change_categories(action: ChangeAction) -> frozenset[str]:
+    return frozenset(category.name for category in CATEGORIES.values() if action in category.changes)
 
 
 def _shape(in_container: bool, absent: tuple[str, ...], categories: frozenset[str]) -> Shape:
@@ -94,3 +112,19 @@ def _open_number(context: Context) -> int:
     assert type(event) is FileOpen
     access = 2 if event.errno else 1 if event.is_write or event.is_created else 0
     return access if context.container is None else access + 3
+
+
+_CHANGE_NUMBERS = {action: number for number, action in enumerate(ChangeAction)}
+
+
+def _changed_name(context: Context) -> str:
+    event = context.event
+    assert type(event) is FileChange  # asked for changes only
+    return event.path.rpartition("/")[2].lower()
+
+
+def _change_number(context: Context) -> int:
+    event = context.event
+    assert type(event) is FileChange
+    number = _CHANGE_NUMBERS[event.action]
+    return number if context.container is None else number + len(_CHANGE_NUMBERS)

@@ -34,7 +34,7 @@ _NAMES: dict[str, str] = {
             "TokenElevationType",
             "LogonId", "LogonGuid", "ProcessGuid", "ParentProcessGuid", "TerminalSessionId", "SubjectUserName",
             "TargetUserName", "WorkstationName", "ShareName", "RelativeTargetName", "CreationUtcTime", "UtcTime",
-            "GrandParentImage", "SourceFilename", "Contents", "Computer", "Channel",
+            "GrandParentImage", "Contents", "Computer", "Channel",
         ),
         _WINDOWS,
     ),
@@ -82,7 +82,6 @@ _PREFIXES: dict[str, str] = {
 }
 
 _CATEGORIES: dict[str, str] = {
-    **dict.fromkeys(("file_delete", "file_rename", "file_change"), "no sensor for unlink, rename and attributes yet"),
     **dict.fromkeys(("network_connection", "firewall", "proxy", "webserver"), _NETWORK),
     "dns_query": _DNS,
     "dns": _DNS,

@@ -21,13 +21,14 @@ from monitor.model.effects import (
     TagCgroup,
     UntagCgroup,
 )
-from monitor.model.events import AnyEvent, FileOpen, ServiceFailure
+from monitor.model.events import AnyEvent, FileChange, FileOpen, ServiceFailure
 from monitor.model.process import Context
 from monitor.runtime.ports import ContainerLookup, EventSink, KernelTags, Recorder, Responder
 from monitor.runtime.visibility import OpenVisibility
 from monitor.wire.decoder import Buffer, DecodeError, decode_record
 
 _LOG: Final = logging.getLogger(__name__)
+_FILE_EVENTS: Final = frozenset({FileOpen, FileChange})
 
 
 class Ports(Struct):
@@ -41,7 +42,7 @@ class Ports(Struct):
     gate: Callable[[AnyEvent], AnyEvent | None] | None = None
     """Sees each record's event before the engine does: what it answers is fed instead (None: nothing)."""
     visibility: OpenVisibility | None = None
-    """Which opens are streamed; None streams all."""
+    """Which opens and changes of files are streamed; None streams all."""
 
 
 class PipelineCounters(Struct):
@@ -51,7 +52,7 @@ class PipelineCounters(Struct):
     sink_failures: int = 0
     tag_failures: int = 0
     hidden_opens: int = 0
-    """Opens that the kernel's filter let through and nobody asked for."""
+    """Opens and changes that the kernel's filter let through and nobody asked for."""
 
 
 class Pipeline:
@@ -123,7 +124,7 @@ class Pipeline:
 
     def _emit_event(self, context: Context) -> None:
         visibility = self.ports.visibility
-        if visibility is not None and type(context.event) is FileOpen and not visibility.shows(context):
+        if visibility is not None and type(context.event) in _FILE_EVENTS and not visibility.shows(context):
             self.counters.hidden_opens += 1
             return
         for sink in self.ports.sinks:

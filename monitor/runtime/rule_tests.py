@@ -1,6 +1,6 @@
 """Run rule samples: single events against the rule, sequences through a whole engine.
 
-A sample that must match must also be a candidate of its event, and an open must
+A sample that must match must also be a candidate of its event, and an open or a change must
 pass the patterns that the rule gives to the kernel's filter: what is tested is
 what runs.
 """
@@ -19,6 +19,7 @@ from monitor.model.events import (
     AnyEvent,
     CgroupCreate,
     ContainerResolved,
+    FileChange,
     FileOpen,
     ProcessExec,
     ProcessFork,
@@ -149,14 +150,14 @@ def _judge_single(sample: SampleEvent, rule: Rule, compiled: CompiledRule, rules
         return f"the index says {chosen}, the rule {matched}: a defect of Stockade, please report it"
     if matched is not expected:
         return "should match" if expected else "must not match"
-    if expected and isinstance(sample.event, FileOpen) and not _is_sent(sample, rule, rules):
-        return "matches, but the kernel's filter would not send this open: a defect of Stockade, please report it"
+    if expected and isinstance(sample.event, FileOpen | FileChange) and not _is_sent(sample, rule, rules):
+        return "matches, but the kernel's filter would not send this event: a defect of Stockade, please report it"
     return ""
 
 
 def _is_sent(sample: SampleEvent, rule: Rule, rules: RuleSet) -> bool:
     event = sample.event
-    assert isinstance(event, FileOpen)
+    assert isinstance(event, FileOpen | FileChange)
     own = (pattern for pattern in rules.open_patterns if pattern.wanted_by == rule.name)
     return any(passes(pattern, event, in_container=sample.container is not None) for pattern in own)
 

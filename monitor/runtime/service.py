@@ -82,9 +82,11 @@ class Readiness(Struct, frozen=True):
 
 def build_sensor_plan(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -> SensorPlan:
     """Only what enabled rules and ``observe:`` need."""
+    patterns = (*rules.open_patterns, *map(build_observe_pattern, settings.observe))
     return SensorPlan(
         failed_exec=settings.failed_exec or "ProcessExecFailed" in rules.needed_events,
-        file_open=bool(rules.open_patterns or settings.observe),
+        file_open=any(pattern.asks_opens for pattern in patterns),
+        file_change=any(pattern.asks_changes for pattern in patterns),
         tag_controller=hierarchy.controller,
         tag_hierarchy_id=hierarchy.hierarchy_id,
         rings=settings.rings,
@@ -199,7 +201,7 @@ class Service:
         """
         observes = (*self.parts.settings.observe, *self._observes.values())
         patterns = (*self.parts.rules.open_patterns, *map(build_observe_pattern, observes))
-        if self.sensors.file_variant != "none":
+        if self.sensors.watches_files:
             try:
                 self._open_policy.apply(self._open_policy.build(patterns), self.sensors.object)
             except OpenPolicyError as error:

@@ -1,4 +1,4 @@
-"""Which file opens the stream shows: those that an enabled rule or an ``observe:`` entry names.
+"""Which opens and changes of files the stream shows: those that an enabled rule or an ``observe:`` entry names.
 
 The kernel's filter lets a superset through (it folds case, widens globs, and takes
 every open of a cgroup that it does not know yet). What nobody asked for is still
@@ -12,9 +12,11 @@ from typing import Any, Final
 import re2
 
 from monitor.config.settings import Observe
-from monitor.model.events import FileOpen
+from monitor.model.events import ChangeAction, FileChange, FileEvent, FileOpen
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.model.process import Context
+from monitor.rules.changes import ATTRIBUTES, DELETED, MADE, RENAMED
+from monitor.rules.open_filter import paths_of
 
 GLOB_BYTES_MAX: Final = 1024
 
@@ -62,19 +64,24 @@ def build_observe_pattern(observe: Observe) -> OpenPattern:
         kind, text = (PatternKind.SUFFIX, tail) if is_tail_better else (PatternKind.PREFIX, head)
     if kind is PatternKind.PREFIX:
         text = text.encode("utf-8", "surrogateescape")[:255].decode("utf-8", "ignore")
+    writes = observe.access in ("write", "any")
     return OpenPattern(
         kind,
         text.lower(),
         in_containers=observe.container in ("any", "all"),
         on_host=observe.container in ("none", "all"),
         reads=observe.access in ("read", "any"),
-        writes=observe.access in ("write", "any"),
+        writes=writes,
+        made=writes,
+        renamed=writes,
+        deleted=writes,
+        attributes=writes,
         wanted_by="observe",
     )
 
 
 class _Side:
-    """Rule patterns of one combination of scope and kind of open, ready for C-speed tests."""
+    """Rule patterns of one combination of scope and kind of event, ready for C-speed tests."""
 
     def __init__(self, patterns: Iterable[OpenPattern]) -> None:
         texts: dict[PatternKind, set[str]] = {kind: set() for kind in PatternKind}
@@ -90,7 +97,7 @@ class _Side:
 
 
 class OpenVisibility:
-    """The test that the pipeline asks for each open. Rebuilt whenever rules or observe entries change."""
+    """The test that the pipeline asks for each event about a file. Rebuilt whenever rules or observe entries change."""
 
     def __init__(self, rule_patterns: Iterable[OpenPattern], observe: Iterable[Observe]) -> None:
         patterns = tuple(rule_patterns)
@@ -106,23 +113,44 @@ class OpenVisibility:
         self._globs = [(entry, glob_to_regex(entry.path)) for entry in observe]
 
     def shows(self, context: Context) -> bool:
-        """Whether a rule or an entry names this open."""
+        """Whether a rule or an entry names the file."""
         event = context.event
-        assert isinstance(event, FileOpen)
+        assert isinstance(event, FileOpen | FileChange)
         in_container = context.container is not None
-        if self._sides[in_container, _kind_of(event)].matches(event.path.lower()):
+        if self._is_named_by_rule(event, in_container=in_container):
             return True
+        paths = paths_of(event)
         return any(
-            _is_asked(entry, event, in_container=in_container) and regex.fullmatch(event.path)
+            _is_asked(entry, event, in_container=in_container) and any(map(regex.fullmatch, paths))
             for entry, regex in self._globs
         )
+
+    def _is_named_by_rule(self, event: FileEvent, *, in_container: bool) -> bool:
+        if isinstance(event, FileOpen):
+            return self._sides[in_container, _kind_of(event)].matches(event.path.lower())
+        paths = [path.lower() for path in paths_of(event)]
+        sides = (self._sides[in_container, kind] for kind in _CHANGE_KINDS[event.action])
+        return any(side.matches(path) for side in sides for path in paths)
 
 
 _KINDS: Final[dict[str, Callable[[OpenPattern], bool]]] = {
     "read": attrgetter("reads"),
     "write": attrgetter("writes"),
     "failed": attrgetter("failed"),
+    "made": attrgetter("made"),
+    "renamed": attrgetter("renamed"),
+    "deleted": attrgetter("deleted"),
+    "attributes": attrgetter("attributes"),
 }
+_CHANGE_KINDS: Final[dict[ChangeAction, tuple[str, ...]]] = {
+    action: tuple(
+        kind
+        for kind, actions in (("made", MADE), ("renamed", RENAMED), ("deleted", DELETED), ("attributes", ATTRIBUTES))
+        if action in actions
+    )
+    for action in ChangeAction
+}
+"""Which patterns are about a change."""
 
 
 def _kind_of(event: FileOpen) -> str:
@@ -131,9 +159,11 @@ def _kind_of(event: FileOpen) -> str:
     return "write" if event.is_write else "read"
 
 
-def _is_asked(entry: Observe, event: FileOpen, *, in_container: bool) -> bool:
+def _is_asked(entry: Observe, event: FileEvent, *, in_container: bool) -> bool:
     if entry.container == ("none" if in_container else "any"):
         return False
+    if isinstance(event, FileChange):
+        return entry.access != "read"
     if entry.access == "write":
         return event.is_write
     return entry.access == "any" or event.is_read

@@ -14,11 +14,13 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ChangeAction,
     ContainerFrozen,
     ContainerKilled,
     ContainerResolved,
     ContainerThawed,
     Denial,
+    FileChange,
     FileOpen,
     LossReport,
     PolicyChange,
@@ -54,6 +56,7 @@ KINDS: Final[dict[type, Kind]] = {
     ProcessExit: Kind("exit", ("process",), ("end",)),
     FileOpen: Kind("open", ("file",), ("access",)),
     Denial: Kind("denied", ("process",), ("start", "denied")),
+    FileChange: Kind("change", ("file",), ("change",)),
     CgroupCreate: Kind("cgroup-create", ("host",), ("creation",)),
     CgroupRemove: Kind("cgroup-remove", ("host",), ("deletion",)),
     CgroupAttach: Kind("cgroup-attach", ("host",), ("change",)),
@@ -209,16 +212,7 @@ def _fill_open(event: FileOpen, document: Document) -> None:
         for name, is_set in (("read", event.is_read), ("write", event.is_write), ("create", event.is_created))
         if is_set
     ]
-    if flags := [
-        name
-        for name, is_set in (
-            ("upper_layer", event.is_upper_layer),
-            ("foreign_namespace", event.is_foreign_namespace),
-            ("detached_mount", event.is_detached_mount),
-            ("path_truncated", event.is_path_truncated),
-        )
-        if is_set
-    ]:
+    if flags := _list_file_flags(event):
         file["flags"] = flags
     document["file"] = file
     own = nested(document, "stockade")
@@ -227,6 +221,53 @@ def _fill_open(event: FileOpen, document: Document) -> None:
         own["fd"] = event.fd
     nested(document, "event")["type"] = _list_open_types(event)
     _fill_outcome(document, event.errno)
+
+
+def _fill_change(event: FileChange, document: Document) -> None:
+    file: Document = {"path": event.path}
+    if event.source:
+        file["original"] = {"path": event.source}
+    if event.target:
+        file["target_path"] = event.target
+    file |= _describe_changed(event)
+    if flags := _list_file_flags(event):
+        file["flags"] = flags
+    document["file"] = file
+    head = nested(document, "event")
+    head["action"] = event.action.value
+    head["type"] = _CHANGE_TYPES.get(event.action, ["change"])
+    _fill_outcome(document, 0)
+
+
+def _describe_changed(event: FileChange) -> Document:
+    """Say what is known of the file, and what was given to it."""
+    file: Document = {"path_claimed": True} if event.is_path_claimed else {}
+    if kind := _FILE_TYPES.get(stat.S_IFMT(event.file_mode)):
+        file["type"] = kind
+    if event.inode:
+        file |= {"inode": str(event.inode), "device": str(event.device)}
+    if event.inode or event.action is ChangeAction.CHMOD:
+        file["mode"] = f"{stat.S_IMODE(event.file_mode):04o}"
+    if event.action is ChangeAction.TRUNCATE:
+        file["size"] = event.size
+    if event.owner is not None:
+        file["uid"] = str(event.owner)
+    if event.group is not None:
+        file["gid"] = str(event.group)
+    return file
+
+
+def _list_file_flags(event: FileOpen | FileChange) -> list[str]:
+    return [
+        name
+        for name, is_set in (
+            ("upper_layer", event.is_upper_layer),
+            ("foreign_namespace", event.is_foreign_namespace),
+            ("detached_mount", event.is_detached_mount),
+            ("path_truncated", event.is_path_truncated),
+        )
+        if is_set
+    ]
 
 
 def _list_open_types(event: FileOpen) -> list[str]:
@@ -297,6 +338,13 @@ _FILE_TYPES: Final = {
     stat.S_IFSOCK: "socket",
 }
 
+_CHANGE_TYPES: Final = {
+    ChangeAction.DELETION: ["deletion"],
+    ChangeAction.LINK: ["creation"],
+    ChangeAction.SYMLINK: ["creation"],
+}
+"""``event.type`` where it is not ``change``."""
+
 _FILLERS: Final[dict[type, Callable[..., None]]] = {
     ProcessExec: _fill_exec,
     ProcessExecFailed: _fill_exec_failed,
@@ -304,6 +352,7 @@ _FILLERS: Final[dict[type, Callable[..., None]]] = {
     ProcessExit: _fill_exit,
     FileOpen: _fill_open,
     Denial: _fill_denial,
+    FileChange: _fill_change,
     CgroupCreate: _fill_cgroup,
     CgroupRemove: _fill_cgroup,
     CgroupAttach: _fill_cgroup,

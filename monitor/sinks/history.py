@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from monitor.model.alert import Alert
-from monitor.model.events import Denial, FileOpen, ProcessExecFailed
+from monitor.model.events import Denial, FileChange, FileOpen, ProcessExecFailed
 from monitor.model.process import ProcessImage
 from monitor.sinks.records import Numbered, Record
 
@@ -159,6 +159,8 @@ def _estimate_bytes(records: list[Record]) -> int:
         event = context.event
         if isinstance(event, FileOpen | Denial):
             total += len(event.path)
+        elif isinstance(event, FileChange):
+            total += len(event.path) + len(event.source) + len(event.target)
         elif isinstance(event, ProcessExecFailed):
             total += len(event.path_claimed)
     for image in images.values():

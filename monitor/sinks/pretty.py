@@ -36,7 +36,7 @@ RED: Final = "\x1b[31m"
 ACTION_COLORS: Final = {
     "exec": GREEN,
     "exec-failed": YELLOW,
-    "open": BLUE,
+    **dict.fromkeys(("open", "rename", "deletion", "link", "symlink", "truncate", "chmod", "chown"), BLUE),
     "loss": YELLOW,
     "service-failure": YELLOW,
     **dict.fromkeys(("container-frozen", "container-killed", "processes-killed", "response-failed"), RED),
@@ -190,6 +190,31 @@ def _describe_file(document: Document) -> str:
     return text
 
 
+def _describe_rename(document: Document) -> str:
+    return f"{escape_text(get_text(document, 'file', 'original', 'path'))} -> {_describe_file(document)}"
+
+
+def _describe_link(document: Document) -> str:
+    return f"{_describe_file(document)}: another name of {escape_text(get_text(document, 'file', 'original', 'path'))}"
+
+
+def _describe_symlink(document: Document) -> str:
+    return f"{_describe_file(document)}: to {escape_text(get_text(document, 'file', 'target_path'))}"
+
+
+def _describe_truncation(document: Document) -> str:
+    return f"{_describe_file(document)}: to {get_text(document, 'file', 'size')} bytes"
+
+
+def _describe_chmod(document: Document) -> str:
+    return f"{escape_text(get_text(document, 'file', 'mode'))} {_describe_file(document)}"
+
+
+def _describe_chown(document: Document) -> str:
+    owner, group = (escape_text(get_text(document, "file", name)) for name in ("uid", "gid"))
+    return f"{owner}:{group} {_describe_file(document)}"
+
+
 def _describe_exit(document: Document) -> str:
     if signal := get_text(document, "process", "exit_signal"):
         return f"signal {signal}"
@@ -236,6 +261,13 @@ _DESCRIBERS: Final[dict[str, Callable[[Document], str]]] = {
     "exec": _describe_exec,
     "exec-failed": _describe_file,
     "open": _describe_open,
+    "rename": _describe_rename,
+    "deletion": _describe_file,
+    "link": _describe_link,
+    "symlink": _describe_symlink,
+    "truncate": _describe_truncation,
+    "chmod": _describe_chmod,
+    "chown": _describe_chown,
     "exit": _describe_exit,
     "fork": _describe_fork,
     "loss": _describe_loss,

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0xec8491eecf76308a
+FINGERPRINT: Final = 0x64f83c8787fd2822
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -16,6 +16,15 @@ BUCKET_EXEC: Final = 1
 # enum cgroup_tag
 CGROUP_HOST: Final = 1
 CGROUP_CONTAINER: Final = 2
+
+# enum change_action
+CHANGE_RENAME: Final = 1
+CHANGE_DELETE: Final = 2
+CHANGE_LINK: Final = 3
+CHANGE_SYMLINK: Final = 4
+CHANGE_TRUNCATE: Final = 5
+CHANGE_MODE: Final = 6
+CHANGE_OWNER: Final = 7
 
 # enum denial_hook
 DENIAL_EXEC: Final = 0
@@ -32,7 +41,8 @@ EVENT_CGROUP_REMOVE: Final = 6
 EVENT_CGROUP_ATTACH: Final = 7
 EVENT_FILE_OPEN: Final = 8
 EVENT_DENIAL: Final = 9
-EVENT_TYPE_COUNT: Final = 10
+EVENT_FILE_CHANGE: Final = 10
+EVENT_TYPE_COUNT: Final = 11
 
 # enum exec_flag
 EXEC_ARGS_TRUNCATED: Final = 1
@@ -80,6 +90,14 @@ INTEREST_CONTAINER_READ: Final = 4
 INTEREST_CONTAINER_WRITE: Final = 8
 INTEREST_HOST_FAILED: Final = 16
 INTEREST_CONTAINER_FAILED: Final = 32
+INTEREST_HOST_MADE: Final = 64
+INTEREST_CONTAINER_MADE: Final = 128
+INTEREST_HOST_RENAMED: Final = 256
+INTEREST_CONTAINER_RENAMED: Final = 512
+INTEREST_HOST_DELETED: Final = 1024
+INTEREST_CONTAINER_DELETED: Final = 2048
+INTEREST_HOST_ATTRIBUTES: Final = 4096
+INTEREST_CONTAINER_ATTRIBUTES: Final = 8192
 
 # enum open_key_space
 OPEN_SPACE_PATHS: Final = 0
@@ -140,6 +158,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "bucket_key": Struct("<QII"),  # 16 bytes
     "cgroup_event": Struct("<HHIIIQQQQQIIQIHH"),  # 80 bytes
     "denial_event": Struct("<HHIIIQQQQQIIQQIIIIHHHH"),  # 104 bytes
+    "file_change_event": Struct("<HHIIIQQQQQIIQQQIIIIIIHHHH"),  # 120 bytes
     "file_open_event": Struct("<HHIIIQQQQQIIQQIIIIIiIHH"),  # 112 bytes
     "loss_key": Struct("<QII"),  # 16 bytes
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
@@ -202,6 +221,33 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "path_length",
         "terms_offset",
         "terms_length",
+    ),
+    "file_change_event": (
+        "type",
+        "reserved",
+        "length",
+        "cpu",
+        "tid",
+        "sequence",
+        "ktime_ns",
+        "cgroup_id",
+        "start_boottime_ns",
+        "exec_id",
+        "tgid",
+        "uid",
+        "inode",
+        "device",
+        "size",
+        "action",
+        "file_flags",
+        "file_mode",
+        "owner",
+        "group",
+        "other_flags",
+        "path_offset",
+        "path_length",
+        "other_offset",
+        "other_length",
     ),
     "file_open_event": (
         "type",

@@ -13,7 +13,9 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ChangeAction,
     Denial,
+    FileChange,
     FileOpen,
     Namespaces,
     ProcessExec,
@@ -34,6 +36,7 @@ _EXEC_FAILED: Final = layout.STRUCTS["process_exec_failed_event"]
 _EXIT: Final = layout.STRUCTS["process_exit_event"]
 _OPEN: Final = layout.STRUCTS["file_open_event"]
 _DENIAL: Final = layout.STRUCTS["denial_event"]
+_CHANGE: Final = layout.STRUCTS["file_change_event"]
 _CGROUP: Final = layout.STRUCTS["cgroup_event"]
 
 EVENT_NAMES: Final = {
@@ -46,6 +49,7 @@ EVENT_NAMES: Final = {
     layout.EVENT_CGROUP_ATTACH: "cgroup_attach",
     layout.EVENT_FILE_OPEN: "file_open",
     layout.EVENT_DENIAL: "denial",
+    layout.EVENT_FILE_CHANGE: "file_change",
 }
 """Names of record types, as loss reports and status show them."""
 
@@ -56,6 +60,17 @@ _DENIALS: Final = {
     layout.DENIAL_EXEC_KILL: ("exec", "kill"),
 }
 """By hook: what was asked for, and the tier."""
+_ACTIONS: Final = {
+    layout.CHANGE_RENAME: ChangeAction.RENAME,
+    layout.CHANGE_DELETE: ChangeAction.DELETION,
+    layout.CHANGE_LINK: ChangeAction.LINK,
+    layout.CHANGE_SYMLINK: ChangeAction.SYMLINK,
+    layout.CHANGE_TRUNCATE: ChangeAction.TRUNCATE,
+    layout.CHANGE_MODE: ChangeAction.CHMOD,
+    layout.CHANGE_OWNER: ChangeAction.CHOWN,
+}
+_ID_KEPT: Final = 0xFFFF_FFFF
+"""``chown``: that id stays as it was."""
 
 
 class DecodeError(ValueError):
@@ -215,6 +230,35 @@ def _bits(data: Buffer, base: int, length: int, at: int, size: int) -> tuple[int
     return tuple(number for number in range(vector.bit_length()) if vector >> number & 1)
 
 
+def _decode_change(data: Buffer, offset: int, length: int) -> FileChange:
+    (
+        _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        inode, device, size, kind, file_flags, mode, owner, group, other_flags,
+        path_at, path_bytes, other_at, other_bytes,
+    ) = _CHANGE.unpack_from(data, offset)  # fmt: skip
+    action = _ACTIONS.get(kind)
+    if action is None:
+        raise DecodeError(f"file_change: unknown action {kind}")
+    other = _text(data, offset, length, other_at, other_bytes) if other_bytes else ""
+    is_symlink, is_claimed = action is ChangeAction.SYMLINK, bool(file_flags & layout.FILE_PATH_CLAIMED)
+    return FileChange(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
+        action,
+        _text(data, offset, length, path_at, path_bytes),
+        "" if is_symlink else other,
+        other if is_symlink else "",
+        size,
+        None if owner == _ID_KEPT else owner,
+        None if group == _ID_KEPT else group,
+        inode, device, mode,
+        is_claimed,
+        bool((file_flags | other_flags) & layout.FILE_PATH_TRUNCATED),
+        bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
+        bool(file_flags & layout.FILE_DETACHED_MOUNT),
+        None if is_claimed else _upper_layer(file_flags),
+    )  # fmt: skip
+
+
 def _decode_cgroup(data: Buffer, offset: int, length: int) -> CgroupCreate | CgroupRemove | CgroupAttach:
     (
         kind, _reserved, _length, _cpu, _tid, _sequence, ktime_ns, _cgroup, start, _exec_id, tgid, _uid,
@@ -236,6 +280,7 @@ _DECODERS: Final[dict[int, tuple[int, _Decode]]] = {
     layout.EVENT_PROCESS_EXIT: (_EXIT.size, _decode_exit),
     layout.EVENT_FILE_OPEN: (_OPEN.size, _decode_open),
     layout.EVENT_DENIAL: (_DENIAL.size, _decode_denial),
+    layout.EVENT_FILE_CHANGE: (_CHANGE.size, _decode_change),
     layout.EVENT_CGROUP_CREATE: (_CGROUP.size, _decode_cgroup),
     layout.EVENT_CGROUP_REMOVE: (_CGROUP.size, _decode_cgroup),
     layout.EVENT_CGROUP_ATTACH: (_CGROUP.size, _decode_cgroup),

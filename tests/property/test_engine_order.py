@@ -13,7 +13,7 @@ from monitor.engine.lineage import Lineage
 from monitor.engine.suppress import Suppressor, build_key
 from monitor.model.alert import Alert
 from monitor.model.effects import Respond
-from monitor.model.events import AnyEvent, FileOpen, ProcessExec
+from monitor.model.events import AnyEvent, FileChange, FileOpen, ProcessExec
 from monitor.model.ids import ProcessKey, Tgid
 from monitor.rules.ruleset import RuleSet
 from tests.support import make
@@ -40,7 +40,7 @@ class Town:
 
     def step(self) -> None:
         story, actor = self.story, self.random.choice(self.actors)
-        match self.random.randrange(7):
+        match self.random.randrange(8):
             case 0:
                 self.actors.append(story.fork(actor))
             case 1:
@@ -53,6 +53,8 @@ class Town:
                 story.exit(actor)
             case 4:
                 self.start_container()
+            case 5:
+                story.change(actor, self.random.choice(FILES), self.random.choice(["rename", "chmod"]))
             case _:
                 story.open(actor, self.random.choice(FILES))
 
@@ -82,6 +84,8 @@ def rules() -> RuleSet:
                 lambda c: c.parent_image is not None and c.parent_image.name == "nginx",
             ),
             (make.rule("shadow"), FileOpen, make.is_file("/shadow")),
+            (make.rule("shadow_changed"), FileChange, make.is_file("/shadow")),
+            (make.rule("changed_in_container"), FileChange, lambda c: c.container is not None and c.image.name == "sh"),
             (make.rule("key_by_sh"), FileOpen, lambda c: c.image.name == "sh" and c.event.path.endswith("id_rsa")),
             (make.rule("in_container"), FileOpen, lambda c: c.container is not None and c.event.path == "/tmp/x"),
             (make.rule("nginx_child"), FileOpen, lambda c: getattr(c.parent_image, "name", "") == "nginx"),
@@ -91,8 +95,8 @@ def rules() -> RuleSet:
 
 def interleave(events: list[AnyEvent], random: Random) -> list[AnyEvent]:
     """Both rings in their own order, one before the other at random, in runs."""
-    urgent = [event for event in events if not isinstance(event, FileOpen)]
-    bulk = [event for event in events if isinstance(event, FileOpen)]
+    urgent = [event for event in events if not isinstance(event, FileOpen | FileChange)]
+    bulk = [event for event in events if isinstance(event, FileOpen | FileChange)]
     mixed: list[AnyEvent] = []
     while urgent or bulk:
         source = random.choice([ring for ring in (urgent, bulk) if ring])
@@ -186,7 +190,7 @@ def test_every_detection_is_shown_or_counted_in_an_equal_shown_alert(seed: int, 
 
 
 def file_of(event: AnyEvent) -> str:
-    return event.path if isinstance(event, FileOpen) else ""
+    return event.path if isinstance(event, FileOpen | FileChange) else ""
 
 
 KEYS = st.builds(lambda tgid: ProcessKey(Tgid(tgid), 10_000), st.integers(1, 4))

@@ -15,6 +15,17 @@ paths = st.lists(letters, min_size=1, max_size=6).map(lambda parts: "/" + "/".jo
 long_paths = st.tuples(paths, st.integers(1, 60)).map(lambda pair: pair[0] * pair[1])
 
 
+INTERESTS = {
+    "reads": (layout.INTEREST_HOST_READ, layout.INTEREST_CONTAINER_READ),
+    "writes": (layout.INTEREST_HOST_WRITE, layout.INTEREST_CONTAINER_WRITE),
+    "failed": (layout.INTEREST_HOST_FAILED, layout.INTEREST_CONTAINER_FAILED),
+    "made": (layout.INTEREST_HOST_MADE, layout.INTEREST_CONTAINER_MADE),
+    "renamed": (layout.INTEREST_HOST_RENAMED, layout.INTEREST_CONTAINER_RENAMED),
+    "deleted": (layout.INTEREST_HOST_DELETED, layout.INTEREST_CONTAINER_DELETED),
+    "attributes": (layout.INTEREST_HOST_ATTRIBUTES, layout.INTEREST_CONTAINER_ATTRIBUTES),
+}
+
+
 @st.composite
 def patterns_for(draw: st.DrawFn, path: str) -> OpenPattern:
     """A pattern that often matches ``path``."""
@@ -22,7 +33,7 @@ def patterns_for(draw: st.DrawFn, path: str) -> OpenPattern:
     at = draw(st.integers(0, len(source)))
     kind = draw(st.sampled_from([PatternKind.EXACT, PatternKind.PREFIX, PatternKind.SUFFIX]))
     text = {PatternKind.EXACT: source, PatternKind.PREFIX: source[:at], PatternKind.SUFFIX: source[at:]}[kind]
-    flags = {name: draw(st.booleans()) for name in ("in_containers", "on_host", "reads", "writes", "failed")}
+    flags = {name: draw(st.booleans()) for name in ("in_containers", "on_host", *INTERESTS)}
     return OpenPattern(kind, text, **flags)
 
 
@@ -35,12 +46,8 @@ def cases(draw: st.DrawFn) -> tuple[str, list[OpenPattern]]:
 def interest_of(pattern: OpenPattern) -> int:
     """Written out anew, not taken from the module under test."""
     interest = 0
-    for wanted, in_host, in_container in (
-        (pattern.reads, layout.INTEREST_HOST_READ, layout.INTEREST_CONTAINER_READ),
-        (pattern.writes, layout.INTEREST_HOST_WRITE, layout.INTEREST_CONTAINER_WRITE),
-        (pattern.failed, layout.INTEREST_HOST_FAILED, layout.INTEREST_CONTAINER_FAILED),
-    ):
-        if wanted:
+    for name, (in_host, in_container) in INTERESTS.items():
+        if getattr(pattern, name):
             interest |= (in_host if pattern.on_host else 0) | (in_container if pattern.in_containers else 0)
     return interest
 

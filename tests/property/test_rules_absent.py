@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.engine.images import EMPTY_IMAGE
-from monitor.model.events import AnyEvent, Namespaces, TaskEvent
+from monitor.model.events import AnyEvent, ChangeAction, Namespaces, TaskEvent
 from monitor.model.ids import CgroupId, ProcessKey, Tgid
 from monitor.model.process import Context, Process, ProcessImage
 from monitor.rules.fields import FIELDS
@@ -16,6 +16,11 @@ OF_TASK = frozenset({"process.pid", "process.entity_id", "process.thread.id", "u
 """What every event of a task says, whatever it runs."""
 OF_CALL = frozenset({"file.path", "file.name", "file.directory", "file.extension", "file.path_claimed"})
 """What a refused call says of the file that it named."""
+ONLY_OF_CHANGE = frozenset({"file.original.path", "file.target_path", "file.size", "file.uid", "file.gid"})
+OF_FILE = frozenset({"file.flags", "file.type", "file.mode", "file.inode", "file.device"})
+OF_CHANGE = (
+    OF_CALL | OF_FILE | ONLY_OF_CHANGE | {field.name for field in FIELDS if field.name.startswith("file.flags.")}
+)
 OF_REFUSED_OPEN = OF_CALL | {"file.access", "file.created", "file.flags", "file.flags.path_truncated"}
 
 tasks = {"tgid": st.integers(1, 2**22), "start_boottime_ns": st.integers(1, 2**50), "uid": st.sampled_from([0, 1000])}
@@ -25,11 +30,16 @@ services = st.sampled_from([make.loss(), make.tick(5), make.cgroup_create("/x", 
 @st.composite
 def events(draw: st.DrawFn) -> AnyEvent:
     facts: dict[str, Any] = {name: draw(values) for name, values in tasks.items()}
-    kind = draw(st.sampled_from([make.fork, make.exec, make.exit, make.exec_failed, make.file_open, None]))
+    kind = draw(
+        st.sampled_from([make.fork, make.exec, make.exit, make.exec_failed, make.file_open, make.file_change, None])
+    )
     if kind is make.exit:
         facts["signal"] = draw(st.sampled_from([0, 9]))
     if kind is make.file_open and draw(st.booleans()):
         facts |= {"errno": 13, "is_path_claimed": True, "inode": 0, "file_mode": 0, "link_count": 0}
+    if kind is make.file_change:
+        facts["action"] = draw(st.sampled_from(ChangeAction))
+        facts |= draw(st.sampled_from([{}, {"inode": 7, "file_mode": 0o100600, "is_path_claimed": False}]))
     return draw(services) if kind is None else kind(**facts)
 
 
@@ -59,7 +69,11 @@ def must_lack(name: str, context: Context) -> bool:
         return not context.parent_image.exec.tgid and name != "process.parent.pid"
     if name.startswith(("file.", "error.")):
         kind = type(event).__name__
+        if kind == "FileChange":
+            return name not in OF_CHANGE
         if kind not in {"FileOpen", "ProcessExecFailed"}:
+            return True
+        if name in ONLY_OF_CHANGE:
             return True
         if kind == "ProcessExecFailed":
             return name not in OF_CALL | {"error.code"}

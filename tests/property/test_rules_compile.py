@@ -21,7 +21,7 @@ from tests.support.rule_trees import (
     FILE_FIELDS,
     FILE_OTHERS,
     FILE_TREES,
-    OPENS,
+    FILES,
     PIECES,
     PROCESS_FIELDS,
     PROCESS_OTHERS,
@@ -52,10 +52,10 @@ def test_closures_of_execs_mean_what_the_tree_means(tree: AnyNode) -> None:
 
 @settings(deadline=None)
 @given(FILE_TREES)
-def test_closures_of_opens_mean_what_the_tree_means(tree: AnyNode) -> None:
+def test_closures_of_files_mean_what_the_tree_means(tree: AnyNode) -> None:
     matches = compile_predicate(tree)
 
-    assert [context for context in OPENS if matches(context) is not walk(tree, context)] == []
+    assert [context for context in FILES if matches(context) is not walk(tree, context)] == []
 
 
 def chosen(rules: RuleSet, context: Context) -> set[str]:
@@ -73,9 +73,9 @@ def test_the_index_of_execs_loses_and_adds_no_match(trees: list[AnyNode]) -> Non
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(FILE_TREES, st.sampled_from(sorted(GUARDS))), min_size=1, max_size=3))
-def test_the_index_of_opens_loses_and_adds_no_match(trees: list[tuple[AnyNode, str]]) -> None:
+def test_the_index_of_files_loses_and_adds_no_match(trees: list[tuple[AnyNode, str]]) -> None:
     rules = bind_rules(bind(trees), TODAY)
-    for context in OPENS:
+    for context in FILES:
         assert chosen(rules, context) == {rule.rule.id for rule in rules.enabled if rule.matches(context)}
 
 
@@ -83,7 +83,7 @@ def test_the_index_of_opens_loses_and_adds_no_match(trees: list[tuple[AnyNode, s
     ("leaves", "category", "events"),
     [
         (every_leaf(PROCESS_FIELDS, PROCESS_OTHERS), "process_creation", EXECS),
-        *((every_leaf(FILE_FIELDS, FILE_OTHERS), category, OPENS) for category in sorted(GUARDS)),
+        *((every_leaf(FILE_FIELDS, FILE_OTHERS), category, FILES) for category in sorted(GUARDS)),
     ],
     ids=["process_creation", *sorted(GUARDS)],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.model.events import FileOpen
+from monitor.model.events import FileChange, FileOpen
 from monitor.model.interest import PatternKind
 from monitor.model.process import Context
 from monitor.rules.categories import CATEGORIES, GUARDS
@@ -12,7 +12,7 @@ from monitor.rules.ir import AnyNode
 from monitor.rules.open_filter import build_open_patterns, passes
 from monitor.rules.regex_bank import compile_regex
 from monitor.rules.regex_literals import find_literal_prefix
-from tests.support.rule_trees import FILE_FIELDS, FILE_OTHERS, FILE_TREES, OPENS, every_leaf, walk
+from tests.support.rule_trees import FILE_FIELDS, FILE_OTHERS, FILE_TREES, FILES, OPENS, every_leaf, walk
 
 
 @settings(deadline=None)
@@ -30,9 +30,9 @@ def test_patterns_of_each_test_by_itself(category: str) -> None:
 
 def check_patterns(tree: AnyNode, category: str) -> None:
     patterns = build_open_patterns(tree, CATEGORIES[category], "rule")
-    for context in OPENS:
+    for context in FILES:
         event = context.event
-        assert isinstance(event, FileOpen)
+        assert isinstance(event, FileOpen | FileChange)
         if not any(passes(pattern, event, in_container=context.container is not None) for pattern in patterns):
             assert not (GUARDS[category](context) and walk(tree, context))
 
@@ -45,7 +45,8 @@ def test_opens_that_fail_and_those_that_succeed_are_asked_for_apart(
     assert isinstance(event, FileOpen)
 
     for pattern in build_open_patterns(tree, CATEGORIES[category], "rule"):
-        assert pattern.failed is not (pattern.reads or pattern.writes)
+        assert not (pattern.failed and (pattern.reads or pattern.writes or pattern.asks_changes))
+        assert pattern.asks_opens or pattern.asks_changes
         if passes(pattern, event, in_container=context.container is not None):
             assert CATEGORIES[category].failed is bool(event.errno)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from monitor.model.events import ChangeAction
 from monitor.model.process import Context
 from monitor.rules.field import FieldKind
 from monitor.rules.fields import find_field
@@ -110,7 +111,16 @@ def trees(fields: list[str], others: list[AnyNode]) -> st.SearchStrategy[AnyNode
     )
 
 
-FILE_FIELDS = ["file.path", "file.name", "file.directory", "file.extension", "process.executable", "container.name"]
+FILE_FIELDS = [
+    "file.path",
+    "file.name",
+    "file.directory",
+    "file.extension",
+    "file.original.path",
+    "file.target_path",
+    "process.executable",
+    "container.name",
+]
 FILE_OTHERS: list[AnyNode] = [
     Exists("container.id"),
     Not(Exists("container.id")),
@@ -120,6 +130,10 @@ FILE_OTHERS: list[AnyNode] = [
     Flag("container.runtime_init", False),
     Flag("container.pending", False),
     Text("container.runtime", "exact", ("docker",)),
+    Text("event.action", "exact", ("open", "rename")),
+    Text("event.action", "exact", ("symlink", "chmod", "deletion")),
+    Exists("file.uid"),
+    Number("file.size", "eq", 0),
 ]
 FILE_TREES = trees(FILE_FIELDS, FILE_OTHERS)
 PROCESS_FIELDS = [
@@ -188,10 +202,34 @@ def _opens() -> Iterator[Context]:
             )
 
 
+def _changes() -> Iterator[Context]:
+    others = itertools.cycle(PATHS + [piece for piece in PIECES if piece])
+    for number, (path, action) in enumerate(itertools.product(PATHS, ChangeAction)):
+        facts: dict[str, object] = {}
+        if action in {ChangeAction.RENAME, ChangeAction.LINK}:
+            facts["file__original__path"] = next(others)
+        elif action is ChangeAction.SYMLINK:
+            facts["file__target_path"] = next(others)
+        elif action is ChangeAction.CHOWN and number % 2:
+            facts["file__uid"] = number % 3
+        program = PROGRAMS[number % len(PROGRAMS)]
+        for turn in range(2):
+            yield event(
+                event=f"file_{action.value}",
+                file__path=path,
+                process__executable=program,
+                **facts,
+                **_container(number + turn),
+            )
+
+
 EXECS = tuple(_execs())
 """Every program with every kind of script, on the host and in containers."""
 OPENS = tuple(_opens())
 """Every path with every access, succeeded and failed, on the host and in containers."""
+CHANGES = tuple(_changes())
+"""Every path with everything that can be done to it, on the host and in containers."""
+FILES = OPENS + CHANGES
 
 
 def walk(node: AnyNode, context: Context) -> bool:

@@ -1,4 +1,4 @@
-"""The sensors' own tests under other kernels (``--long``): facts of processes, and which opens are reported."""
+"""The sensors' own tests under other kernels (``--long``): facts of processes, which opens and changes are reported."""
 
 import sys
 from pathlib import Path
@@ -15,6 +15,7 @@ GUEST_S = 580
 FILES = (
     "tests/kernel/test_process_sensor.py",
     "tests/kernel/test_process_arguments.py",
+    "tests/kernel/test_change_sensor.py",
     *(f"tests/kernel/test_open_filter_{what}.py" for what in ("paths", "access", "failures", "scopes", "policy")),
 )
 NOT_ON_OVERLAY = "tests/kernel/test_process_sensor.py::test_an_exec_has_program_arguments_folder_and_parent"

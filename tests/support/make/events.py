@@ -9,6 +9,8 @@ from monitor.model.events import (
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
+    ChangeAction,
+    FileChange,
     FileOpen,
     LossReport,
     Namespaces,
@@ -122,6 +124,23 @@ def file_open(path: str = "/etc/passwd", **facts: Any) -> FileOpen:
         "link_count": 1,
     }
     return FileOpen(**_task({**defaults, **facts}))
+
+
+def file_change(path: str = "/etc/passwd", action: str = "rename", **facts: Any) -> FileChange:
+    """A file was changed by name."""
+    defaults = {
+        "action": ChangeAction(action),
+        "path": path,
+        "source": "/tmp/x" if action in ("rename", "link") else "",
+        "target": "/tmp/x" if action == "symlink" else "",
+        "size": 0,
+        "owner": None,
+        "group": None,
+        "inode": 0,
+        "device": 0,
+        "file_mode": 0,
+    }
+    return FileChange(**_task({**defaults, **facts}))
 
 
 def tick(ktime_ns: int) -> Tick:

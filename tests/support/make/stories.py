@@ -14,6 +14,7 @@ from tests.support.make.events import (
     cgroup_create,
     exec,
     exit,
+    file_change,
     file_open,
     fork,
     tick,
@@ -92,6 +93,10 @@ class Story:
 
     def open(self, actor: Actor, path: str, **facts: Any) -> None:
         self.tell(file_open(path, **{**self._facts(actor), **facts}))
+
+    def change(self, actor: Actor, path: str, action: str = "rename", **facts: Any) -> None:
+        """It changes a file, or a name of it."""
+        self.tell(file_change(path, action, **{**self._facts(actor), **facts}))
 
     def exit(self, actor: Actor) -> None:
         self.tell(exit(**self._facts(actor)))

@@ -8,7 +8,7 @@ from monitor.engine.engine import Engine
 from monitor.engine.guardrails import GuardrailFacts
 from monitor.model.alert import Verdict
 from monitor.model.effects import Effect, Respond
-from monitor.model.events import ContainerResolved, FileOpen, ProcessExec, ProcessExecFailed
+from monitor.model.events import ContainerResolved, FileChange, FileOpen, ProcessExec, ProcessExecFailed
 from monitor.model.ids import ProcessKey, Tgid
 from monitor.model.rule import Severity
 from tests.support import make
@@ -25,7 +25,13 @@ def make_engine(responses: str, mode: str = "enforce", **facts: Any) -> Engine:
     if "rule_mode" in rule_facts:
         rule_facts["mode"] = rule_facts.pop("rule_mode")
     rule = make.rule("bad", **rule_facts)
-    rules = make.rule_set([(rule, ProcessExec, make.is_program("/bad")), (rule, FileOpen, make.is_file("/bad"))])
+    rules = make.rule_set(
+        [
+            (rule, ProcessExec, make.is_program("/bad")),
+            (rule, FileOpen, make.is_file("/bad")),
+            (rule, FileChange, make.is_file("/bad")),
+        ]
+    )
     made = make.engine(rules, mode=mode, responses=responses, **facts)
     made.handle(make.cgroup_create(f"/docker/{A}", 50))
     return made
@@ -114,6 +120,17 @@ def test_a_claimed_path_raises_the_score_and_never_responds() -> None:
 
     assert responses(effects) == []
     assert make.alerts(effects)[0].risks[0].score == pytest.approx(60, abs=0.1)
+
+
+def test_a_change_by_name_never_responds_and_one_by_descriptor_may() -> None:
+    claim = make.file_change("/bad", "chmod", cgroup_id=50)
+    fact = make.file_change("/bad", "chmod", cgroup_id=50, inode=7, is_path_claimed=False)
+
+    for event, expected in ((claim, []), (fact, ["freeze"])):
+        engine = make_engine(FREEZE)
+        effects = engine.handle(event) + engine.handle(make.tick(101 * make.SECOND))
+        assert responses(effects) == expected
+        assert make.alerts(effects)[0].risks[0].score == pytest.approx(60, abs=0.1)
 
 
 def test_a_failed_exec_never_responds() -> None:

@@ -57,6 +57,11 @@ def guide_row(field: Field) -> str:
         None: "",
         frozenset({"FileOpen"}): " (opens only)",
         frozenset({"FileOpen", "ProcessExecFailed", "Denial"}): " (opens, failed execs and denials)",
+        frozenset({"FileOpen", "FileChange"}): " (opens and changes)",
+        frozenset(
+            {"FileOpen", "FileChange", "ProcessExecFailed", "Denial"}
+        ): " (opens, changes, failed execs and denials)",
+        frozenset({"FileChange"}): " (changes only)",
         frozenset({"ProcessExit"}): " (exits only)",
     }
     sigma = f"`{field.sigma}`" if field.sigma else ""

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from monitor.model.events import FileOpen, ProcessExec, ProcessExecFailed, ProcessExit
+from monitor.model.events import FileChange, FileOpen, ProcessExec, ProcessExecFailed, ProcessExit
 from monitor.rules.samples import read_samples
 from tests.support.rule_texts import event
 
@@ -76,6 +76,16 @@ def test_other_events() -> None:
     assert isinstance(failed, FileOpen) and (failed.errno, failed.is_path_claimed, failed.fd) == (13, True, -1)
     assert isinstance(refused, ProcessExecFailed) and refused.errno == 2
     assert isinstance(ended, ProcessExit) and ended.exit_status == 3
+
+
+def test_changes_of_files() -> None:
+    rename = event(event="file_rename", file__path="/b", file__original__path="/a").event
+    chmod = event(event="file_chmod", file__path="/b", file__mode="4755", file__inode=9, file__type="file").event
+    symlink = event(event="file_symlink", file__path="/b", file__target_path="/dev/null").event
+
+    assert isinstance(rename, FileChange) and (rename.source, rename.path, rename.is_path_claimed) == ("/a", "/b", True)
+    assert isinstance(chmod, FileChange) and (chmod.file_mode, chmod.is_path_claimed) == (0o104755, False)
+    assert isinstance(symlink, FileChange) and (symlink.target, symlink.file_mode >> 12) == ("/dev/null", 0o12)
 
 
 def test_a_file_has_the_type_and_mode_that_a_document_would_show() -> None:

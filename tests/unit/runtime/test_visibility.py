@@ -92,3 +92,44 @@ def test_the_stream_shows_opens_of_the_kind_that_a_rule_asks_for(
     visibility = OpenVisibility([OpenPattern(PatternKind.EXACT, "/etc/shadow", **how)], ())
 
     assert visibility.shows(samples.context(samples.open_event("/etc/shadow", **outcome))) is shown
+
+
+@pytest.mark.parametrize(
+    ("asked", "action", "shown"),
+    [
+        ("made", "rename", True),
+        ("made", "symlink", True),
+        ("made", "deletion", False),
+        ("renamed", "rename", True),
+        ("renamed", "link", False),
+        ("deleted", "deletion", True),
+        ("attributes", "chmod", True),
+        ("attributes", "truncate", False),
+        ("writes", "rename", False),
+    ],
+)
+def test_the_stream_shows_changes_of_the_kind_that_a_rule_asks_for(asked: str, action: str, *, shown: bool) -> None:
+    how = dict.fromkeys(("reads", "writes"), False) | {asked: True}
+    visibility = OpenVisibility([OpenPattern(PatternKind.EXACT, "/etc/shadow", **how)], ())
+
+    assert visibility.shows(samples.context(samples.change_event("/etc/shadow", action))) is shown
+
+
+def test_a_change_is_shown_for_any_of_its_names() -> None:
+    pattern = OpenPattern(PatternKind.EXACT, "/etc/shadow", made=True)
+    visibility = OpenVisibility([pattern], [Observe("/srv/**", "all", "write")])
+
+    def shows(path: str, action: str, **names: str) -> bool:
+        return visibility.shows(samples.context(samples.change_event(path, action, **names)))
+
+    assert shows("/tmp/x", "link", source="/etc/shadow")
+    assert shows("/tmp/x", "symlink", target="/etc/shadow")
+    assert shows("/tmp/x", "rename", source="/srv/a/b")
+    assert shows("/srv/a", "deletion")
+    assert not shows("/tmp/x", "rename", source="/tmp/y")
+
+
+def test_who_observes_reads_sees_no_changes() -> None:
+    visibility = OpenVisibility([], [Observe("/srv/**", "all", "read")])
+
+    assert not visibility.shows(samples.context(samples.change_event("/srv/a", "deletion")))

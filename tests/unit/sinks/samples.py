@@ -6,6 +6,8 @@ from monitor.model.alert import Alert, Contribution, Detection, Risk, Verdict
 from monitor.model.container import Container
 from monitor.model.events import (
     AnyEvent,
+    ChangeAction,
+    FileChange,
     FileOpen,
     Namespaces,
     ProcessExec,
@@ -79,6 +81,22 @@ def exit_event(**changes: Any) -> ProcessExit:
 
 def failed_event(path: str = "/usr/local/bin/cat", errno: int = 2) -> ProcessExecFailed:
     return ProcessExecFailed(**task(), path_claimed=path, errno=errno)
+
+
+def change_event(path: str = "/etc/cron.d/x", action: str = "rename", **changes: Any) -> FileChange:
+    fields = task() | {
+        "action": ChangeAction(action),
+        "path": path,
+        "source": "",
+        "target": "",
+        "size": 0,
+        "owner": None,
+        "group": None,
+        "inode": 0,
+        "device": 0,
+        "file_mode": 0,
+    }
+    return FileChange(**(fields | changes))
 
 
 def open_event(path: str = "/etc/shadow", **changes: Any) -> FileOpen:

@@ -131,6 +131,38 @@ def test_an_open_says_how(changes: dict[str, Any], access: list[str], kind: str)
     assert found["file"]["inode"] == "777"
 
 
+@pytest.mark.parametrize(
+    ("action", "changes", "kind", "file"),
+    [
+        ("rename", {"source": "/tmp/x"}, "change", {"original": {"path": "/tmp/x"}}),
+        ("link", {"source": "/tmp/x"}, "creation", {"original": {"path": "/tmp/x"}}),
+        ("symlink", {"target": "../y", "file_mode": 0o120000}, "creation", {"target_path": "../y", "type": "symlink"}),
+        ("deletion", {}, "deletion", {}),
+        ("deletion", {"file_mode": 0o40000}, "deletion", {"type": "dir"}),
+        ("truncate", {"file_mode": 0o100000}, "change", {"size": 0, "type": "file"}),
+        ("chmod", {"file_mode": 0o4755}, "change", {"mode": "4755"}),
+        ("chown", {"owner": 0}, "change", {"uid": "0"}),
+        ("chown", {"owner": 0, "group": 7, "is_path_truncated": True}, "change",
+         {"uid": "0", "gid": "7", "flags": ["path_truncated"]}),
+    ],
+)  # fmt: skip
+def test_a_change_by_name_says_what_is_known(action: str, changes: dict[str, Any], kind: str, file: object) -> None:
+    found = document(samples.context(samples.change_event(action=action, **changes)))
+
+    assert found["event"]["action"] == action
+    assert found["event"]["type"] == [kind]
+    assert found["event"]["outcome"] == "success"
+    assert found["file"] == {"path": "/etc/cron.d/x", "path_claimed": True} | file  # type: ignore[operator]
+
+
+def test_a_change_by_descriptor_has_the_file() -> None:
+    event = samples.change_event(action="chmod", inode=7, device=1, file_mode=0o104755, is_path_claimed=False)
+    found = document(samples.context(event))
+
+    file = {"path": "/etc/cron.d/x", "type": "file", "inode": "7", "device": "1", "mode": "4755"}
+    assert found["file"] == file
+
+
 def test_a_failed_open_tells_no_facts_of_a_file() -> None:
     event = samples.open_event("../x", errno=13, fd=-1, is_path_claimed=True, is_read=False)
     found = document(samples.context(event))

@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.model.arguments import CUT
-from monitor.model.events import CgroupCreate, FileOpen, ProcessExec, ProcessExit, ProcessFork
+from monitor.model.events import CgroupCreate, ChangeAction, FileChange, FileOpen, ProcessExec, ProcessExit, ProcessFork
 from monitor.wire import _layout as layout
 from monitor.wire.decoder import DecodeError, decode_record
 
@@ -134,6 +134,44 @@ def test_a_created_file_counts_as_written() -> None:
     assert isinstance(event, FileOpen)
     assert event.is_write
     assert event.is_created
+
+
+def a_change(kind: int, other: bytes = b"", **fields: int) -> FileChange:
+    strings = {"path": b"/etc/cron.d/x", "other": other}
+    fields = {"owner": 0xFFFFFFFF, "group": 0xFFFFFFFF, "file_flags": layout.FILE_PATH_CLAIMED} | fields
+    event = decode(build_record("file_change_event", strings, type=layout.EVENT_FILE_CHANGE, action=kind, **fields))
+    assert isinstance(event, FileChange)
+    return event
+
+
+def test_a_rename_has_the_name_that_was_there_before_and_a_symlink_what_it_says() -> None:
+    rename, symlink = a_change(layout.CHANGE_RENAME, b"/tmp/x"), a_change(layout.CHANGE_SYMLINK, b"../y")
+
+    assert (rename.action, rename.path, rename.source, rename.target) == ("rename", "/etc/cron.d/x", "/tmp/x", "")
+    assert (symlink.action, symlink.source, symlink.target) == (ChangeAction.SYMLINK, "", "../y")
+    assert rename.is_path_claimed
+    assert rename.is_upper_layer is None
+
+
+def test_a_chown_tells_what_stays_from_what_is_root_now() -> None:
+    event = a_change(layout.CHANGE_OWNER, owner=0)
+
+    assert (event.owner, event.group) == (0, None)
+
+
+def test_a_change_by_descriptor_is_no_claim() -> None:
+    event = a_change(layout.CHANGE_MODE, inode=7, file_mode=0o104755, file_flags=layout.FILE_UPPER_LAYER)
+
+    assert (event.inode, event.file_mode, event.is_path_claimed, event.is_upper_layer) == (7, 0o104755, False, True)
+
+
+def test_the_beginning_of_either_name_may_be_missing() -> None:
+    assert a_change(layout.CHANGE_LINK, b"/x", other_flags=layout.FILE_PATH_TRUNCATED).is_path_truncated
+
+
+def test_an_unknown_change_is_refused() -> None:
+    with pytest.raises(DecodeError, match="unknown action 99"):
+        a_change(99)
 
 
 def test_a_cgroup_event_is_about_its_subject() -> None:
