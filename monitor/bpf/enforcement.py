@@ -3,17 +3,20 @@
 Which rules are in the policy, and for whom, is :mod:`monitor.runtime.enforcement`.
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from monitor.bpf.kernel_policy import KernelPolicyWriter
 from monitor.bpf.libbpf import BpfObject
 from monitor.bpf.losses import LossReader
 from monitor.bpf.own_tasks import mark_own_process
+from monitor.bpf.pins import PinFolder
 from monitor.bpf.ring import Ring
 from monitor.bpf.sensors import TAG_CONTROLLERS, LayoutMismatch
 from monitor.config.settings import LimiterSettings
@@ -42,17 +45,37 @@ class Enforcement:
 
     def __init__(self, path: Path, plan: EnforcementPlan) -> None:
         self._plan = plan
+        self.generation = build_generation(path, plan)
+        """Names what is loaded, for pins: the same name is the same programs with the same settings."""
         self.object = BpfObject(path)
-        try:
-            self._set_up()
-            self.object.load()
-        except BaseException:
-            self.object.close()
-            raise
+        self.is_adopted = False
+        """Whether it was found pinned, and denies by a policy already."""
+
+    def load(self) -> None:
+        """Load anew; nothing is attached yet.
+
+        Raises:
+            LibbpfError: the kernel refused.
+        """
+        self._set_up()
+        self.object.load()
+        self._open()
+
+    def adopt(self, folder: PinFolder) -> None:
+        """Take over what is pinned instead: it goes on denying meanwhile.
+
+        Raises:
+            LibbpfError: the pins are not what their folder's name says.
+        """
+        folder.adopt(self.object)
+        self.is_adopted = True
+        self._open()
+
+    def _open(self) -> None:
         self.ring = Ring(self.object.map_fd("events_urgent"), RING_BYTES)
         self.policy = KernelPolicyWriter(self.object)
         self._losses = LossReader(self.object)
-        self.set_tag_hierarchy(plan.tag_controller, plan.tag_hierarchy_id)
+        self.set_tag_hierarchy(self._plan.tag_controller, self._plan.tag_hierarchy_id)
 
     def __enter__(self) -> "Enforcement":
         return self
@@ -113,6 +136,14 @@ class Enforcement:
         return self._losses.read(ktime_ns)
 
     def close(self) -> None:
-        """Detach, unmap, free."""
-        self.ring.close()
+        """Detach what is not pinned, unmap, free."""
+        if hasattr(self, "ring"):
+            self.ring.close()
         self.object.close()
+
+
+def build_generation(path: Path, plan: EnforcementPlan) -> str:
+    """Name what would be loaded, in letters that a bpffs takes."""
+    content = hashlib.sha256(path.read_bytes())
+    content.update(msgspec.json.encode((plan.tier, plan.limiter)))
+    return f"{layout.FINGERPRINT & 0xFFFFFFFF:08x}_{content.hexdigest()[:16]}"

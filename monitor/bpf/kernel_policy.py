@@ -54,6 +54,16 @@ class KernelPolicyWriter:
         """Number of the policy in force; 0: none."""
         return int(self._maps.variable_view("policy_generation").cast("I")[0])
 
+    @property
+    def next_generation(self) -> int:
+        """Number of the policy that :meth:`apply` will put in force."""
+        return self.generation % _GENERATION_MAX + 1
+
+    def continue_from(self, generation: int) -> None:
+        """Number the next policy after this one, of an object that has none yet: no two have one number."""
+        if not self.generation:
+            self._maps.variable_view("policy_generation").cast("I")[0] = generation
+
     def apply(self, tables: PolicyTables, containers: Mapping[int, ContainerTerms]) -> int:
         """Put a policy in force; answers its generation.
 
@@ -63,7 +73,7 @@ class KernelPolicyWriter:
         """
         packed = pack(tables, containers)
         generation = self._maps.variable_view("policy_generation").cast("I")
-        following = generation[0] % _GENERATION_MAX + 1
+        following = self.next_generation
         half = following & 1
         wait_for_programs()  # that still read this half, from before the last switch
         self._clear(half)

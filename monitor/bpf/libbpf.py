@@ -60,6 +60,13 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "bpf_program__attach": (c_void_p, c_void_p),
     "bpf_program__attach_perf_event": (c_void_p, c_void_p, c_int),
     "bpf_link__fd": (c_int, c_void_p),
+    "bpf_link__open": (c_void_p, c_char_p),
+    "bpf_link__pin": (c_int, c_void_p, c_char_p),
+    "bpf_map__pin": (c_int, c_void_p, c_char_p),
+    "bpf_map__reuse_fd": (c_int, c_void_p, c_int),
+    "bpf_object__next_map": (c_void_p, c_void_p, c_void_p),
+    "bpf_map__name": (c_char_p, c_void_p),
+    "bpf_obj_get": (c_int, c_char_p),
     "bpf_link__destroy": (c_int, c_void_p),
     "bpf_iter_create": (c_int, c_int),
     "bpf_map__fd": (c_int, c_void_p),
@@ -95,6 +102,18 @@ def load_library() -> ctypes.CDLL:
         function.argtypes = arguments
     library.libbpf_set_print(None)
     return library
+
+
+def open_pin(path: Path) -> int:
+    """Descriptor of what is pinned there.
+
+    Raises:
+        LibbpfError: nothing is, or we may not.
+    """
+    fd = int(load_library().bpf_obj_get(os.fsencode(path)))
+    if fd < 0:
+        raise LibbpfError(-fd, f"pin {path.name}")
+    return fd
 
 
 class BpfObject:
@@ -160,6 +179,9 @@ class BpfObject:
         result = self._library.bpf_object__load(self._object)
         if result:
             raise LibbpfError(-result, f"{self.path.name} cannot be loaded", self._explain_load() if explain else "")
+        self._share_sections()
+
+    def _share_sections(self) -> None:
         for section in set(_SHARED_SECTIONS) & {section for section, _, _ in self._variables.values()}:
             self._share(section)
 
@@ -328,6 +350,45 @@ class BpfObject:
     def possible_cpus(self) -> int:
         """How many CPUs the kernel may ever bring up: values a per-CPU entry has."""
         return int(self._library.libbpf_num_possible_cpus())
+
+    # -- pins
+
+    def map_names(self) -> list[str]:
+        """Names of all maps, those of data sections as their section (``.bss``)."""
+        names = []
+        found = self._library.bpf_object__next_map(self._opened(), None)
+        while found:
+            name = self._library.bpf_map__name(found).decode()
+            names.append("." + name.rpartition(".")[2] if "." in name else name)
+            found = self._library.bpf_object__next_map(self._object, found)
+        return names
+
+    def pin_map(self, name: str, path: Path) -> None:
+        """Let a map live on without us."""
+        self._check(self._library.bpf_map__pin(self._map(name), os.fsencode(path)), f"pin of map {name}")
+
+    def pin_link(self, name: str, path: Path) -> None:
+        """Let an attached program stay attached without us; see :meth:`attached` for names."""
+        self._check(self._library.bpf_link__pin(self._links[name], os.fsencode(path)), f"pin of {name}")
+
+    def adopt_map(self, name: str, path: Path) -> None:
+        """Before load, or instead of it: use the map that is pinned there."""
+        fd = open_pin(path)
+        try:
+            self._check(self._library.bpf_map__reuse_fd(self._map(name), fd), f"pin {path.name}")
+        finally:
+            os.close(fd)
+
+    def adopt_link(self, name: str, path: Path) -> None:
+        """Use the link that is pinned there; :meth:`detach` does not detach it while it is pinned."""
+        link = self._library.bpf_link__open(os.fsencode(path))
+        if not link:
+            raise LibbpfError(ctypes.get_errno(), f"pin {path.name}")
+        self._links[name] = link
+
+    def share(self) -> None:
+        """Instead of load, when every map was adopted: see the variables that the programs see."""
+        self._share_sections()
 
     # -- end
 

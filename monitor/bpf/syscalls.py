@@ -10,6 +10,8 @@ import errno
 import os
 import platform
 import struct
+import sys
+from pathlib import Path
 from typing import Final, NamedTuple
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +51,12 @@ _FSOPEN_CLOEXEC: Final = 1
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
 _FSMOUNT_CLOEXEC: Final = 1
+
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_NOEXEC: Final = 8
+_STATFS_BYTES: Final = 256
+"""More than any architecture's ``struct statfs``; its first word is the type."""
 
 MOUNT_ATTR_RDONLY: Final = 0x1
 MOUNT_ATTR_NOSUID: Final = 0x2
@@ -103,6 +111,36 @@ def open_detached_mount(filesystem: str, attributes: int, options: dict[str, str
         return _call(_NR_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
     finally:
         os.close(context)
+
+
+def mount_bpffs(path: Path) -> None:
+    """Mount a bpffs that only root may enter.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _check(int(_libc.mount(b"bpf", os.fsencode(path), b"bpf", ctypes.c_ulong(flags), b"mode=0700")))
+
+
+def unmount(path: Path) -> None:
+    """Unmount, if nobody uses it.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _check(int(_libc.umount2(os.fsencode(path), 0)))
+
+
+def read_filesystem_magic(path: Path) -> int:
+    """``f_type`` of statfs(2).
+
+    Raises:
+        OSError: the path cannot be reached.
+    """
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    _check(int(_libc.statfs(os.fsencode(path), buffer)))
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
 
 
 def _get_numbers() -> _Numbers:

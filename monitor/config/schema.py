@@ -78,6 +78,7 @@ LIMITS: Final[Mapping[tuple[type[Struct], str], Limits]] = {
 CHOICES: Final[Mapping[tuple[type[Struct], str], tuple[str, ...]]] = {
     (Settings, "mode"): ("audit", "enforce"),
     (EnforcementSettings, "tier"): ("auto", "lsm", "kill", "none"),
+    (EnforcementSettings, "on_exit"): ("detach", "keep"),
     (Observe, "container"): ("any", "none", "all"),
     (Observe, "access"): ("any", "read", "write"),
 }

@@ -39,6 +39,8 @@ class EnforcementSettings(Struct, frozen=True):
 
     tier: str = "auto"
     """``auto`` (the best that the kernel has), ``lsm``, ``kill`` or ``none``."""
+    on_exit: str = "detach"
+    """``detach``: denial ends when the service is stopped; ``keep``: it goes on. A crash never ends it."""
 
 
 class EngineSettings(Struct, frozen=True):

@@ -5,6 +5,7 @@ not to start: the rules then only tell, and status says why.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
@@ -15,16 +16,19 @@ from monitor.bpf.ring import Ring
 from monitor.config.settings import Settings
 from monitor.host.cgroups import TagHierarchy
 from monitor.model.container import Container
-from monitor.model.events import AnyEvent, LossReport
+from monitor.model.events import AnyEvent, LossReport, PolicyChange
 from monitor.model.ids import CgroupId
 from monitor.rules.denials import DenyRule, denies
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, PlannedDenial, list_refusals, plan_denials
 from monitor.runtime.enforcement import Enforcer
+from monitor.runtime.pinned import Pinned
+from monitor.runtime.policy_book import PolicyBook
 from monitor.shipped import get_enforcement_object
 
 _LOG: Final = logging.getLogger(__name__)
 AUTO: Final = "auto"
+KEEP: Final = "keep"
 NOT_ASKED: Final = "settings: enforcement.tier"
 
 
@@ -37,6 +41,9 @@ class Neighbours(Protocol):
     def feed_event(self, event: AnyEvent) -> None:
         """Take an event that user space made."""
 
+    def feed_record(self, data: memoryview, offset: int, length: int) -> None:
+        """Take a record of a ring."""
+
     def read_later(self, ring: Ring) -> None:
         """Read this ring too."""
 
@@ -47,12 +54,14 @@ class Neighbours(Protocol):
 class Denying:
     """Owns the enforcement object, once there is one."""
 
-    def __init__(self, settings: Settings, hierarchy: TagHierarchy, neighbours: Neighbours) -> None:
+    def __init__(self, settings: Settings, hierarchy: TagHierarchy, neighbours: Neighbours, boot_id: str) -> None:
         self._settings = settings
         self._hierarchy = hierarchy
         self._neighbours = neighbours
         self._enforcement: Enforcement | None = None
         self._enforcer: Enforcer | None = None
+        self._pinned = Pinned(settings.pin_dir)
+        self._book = PolicyBook(settings.state_dir, boot_id)
         self._is_known = False
         self._host: HostTiers | None = None
         self.planned: tuple[PlannedDenial, ...] = ()
@@ -70,6 +79,11 @@ class Denying:
         return OBSERVE if self._enforcement is None else self._enforcement.tier
 
     @property
+    def pin_obstacle(self) -> str:
+        """Why denial would end with the service; empty when it would not, or when nothing denies."""
+        return "" if self._enforcement is None else self._pinned.obstacle
+
+    @property
     def in_force(self) -> tuple[PlannedDenial, ...]:
         """The rules that the kernel denies by, where their mode is enforce."""
         return tuple(each for each in self.planned if each.tier == self.tier != OBSERVE)
@@ -85,7 +99,10 @@ class Denying:
         if self._enforcement is None:
             return f"{OBSERVE} ({rules} would deny, in tier {deny[0].tier})"
         told = len(self.planned) - len(deny)
-        return f"{self.tier} ({rules} in the kernel{f', {told} only tell' if told else ''})"
+        parts = [f"{rules} in the kernel", *([f"{told} only tell"] if told else [])]
+        if self._enforcement.is_adopted:
+            parts.append("taken over from an earlier run")
+        return f"{self.tier} ({', '.join(parts)})"
 
     def replace_rules(self, rules: RuleSet) -> None:
         """Deny by these rules; the old ones stay when anything fails.
@@ -101,20 +118,26 @@ class Denying:
             raise ValueError("; ".join(refusals))
         if self._enforcer is not None:
             self._apply(wanted)
+        else:
+            self._pinned.retire(self._neighbours.feed_record)
         self.planned = planned
 
     def _load(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
-        """Load and attach; where the kernel refuses, the plan without it."""
+        """Load and attach, or take over; where the kernel refuses, the plan without it."""
+        plan = EnforcementPlan(
+            self.host.best, self._hierarchy.controller, self._hierarchy.hierarchy_id, self._settings.limiter
+        )
         try:
-            self._enforcement = self._attach()
+            self._enforcement = self._pinned.start(get_enforcement_object(), plan)
         except (LibbpfError, FileNotFoundError) as error:
             reason = f"the kernel refuses it: {error.strerror or error}"
             _LOG.warning("nothing will be denied: %s (run `stockade doctor`)", reason)
             self._host = HostTiers(reason, reason)
-            return plan_denials([each.deny for each in planned], self.host)
-        self._enforcer = Enforcer(
-            self._enforcement, self._settings, self._neighbours.find_container_of, self._neighbours.feed_event
-        )
+            return plan_denials([each.deny for each in planned], self._host)
+        self._enforcement.policy.continue_from(self._book.last_generation)
+        for change in self._book.list_changes(time.monotonic_ns()):
+            self._neighbours.feed_event(change)
+        self._enforcer = Enforcer(self._enforcement, self._settings, self._neighbours.find_container_of, self._tell)
         self._neighbours.read_later(self._enforcement.ring)
         if self._is_known:
             self._enforcement.mark_own_process()
@@ -122,22 +145,15 @@ class Denying:
             self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)
         return planned
 
-    def _attach(self) -> Enforcement:
-        plan = EnforcementPlan(
-            self.host.best, self._hierarchy.controller, self._hierarchy.hierarchy_id, self._settings.limiter
-        )
-        enforcement = Enforcement(get_enforcement_object(), plan)
-        try:
-            enforcement.attach()
-        except BaseException:
-            enforcement.close()
-            raise
-        return enforcement
+    def _tell(self, generation: int, rule_ids: tuple[str, ...]) -> None:
+        self._book.write(generation, rule_ids)
+        self._neighbours.feed_event(PolicyChange(time.monotonic_ns(), generation, rule_ids))
 
     def _apply(self, wanted: tuple[DenyRule, ...]) -> None:
         assert self._enforcer is not None
         try:
             self._enforcer.apply(wanted)
+            self._pinned.retire(self._neighbours.feed_record)
         except OSError as error:
             raise ValueError(f"the kernel refuses the deny policy: {error.strerror}; the old one stays") from error
 
@@ -174,16 +190,20 @@ class Denying:
         """Denials that could not be told."""
         return iter(()) if self._enforcement is None else self._enforcement.read_losses(ktime_ns)
 
-    def detach(self) -> None:
-        """Deny no more; the ring can still be read."""
-        if self._enforcement is not None:
+    def stop(self) -> None:
+        """Deny no more, unless that is to go on; the ring can still be read."""
+        if self._enforcement is not None and not (
+            self._pinned.is_pinned and self._settings.enforcement.on_exit == KEEP
+        ):
+            self._pinned.remove()
             self._enforcement.detach()
 
     def close(self) -> None:
-        """Free all."""
+        """Free all that is not pinned."""
         if self._enforcement is not None:
             self._enforcement.close()
         self._enforcement, self._enforcer = None, None
+        self._pinned.close()
 
 
 def find_host_tiers(asked: str, find_obstacle: Callable[[], str] = find_lsm_obstacle) -> HostTiers:

@@ -5,7 +5,6 @@ cgroups (by way of :class:`~monitor.runtime.ports.KernelTags`), the service of r
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -15,7 +14,7 @@ from monitor.config.settings import Settings
 from monitor.engine.decide import get_mode
 from monitor.engine.images import EMPTY_IMAGE
 from monitor.model.container import Container
-from monitor.model.events import AnyEvent, PolicyChange, Tick
+from monitor.model.events import Tick
 from monitor.model.ids import CgroupId, ProcessKey, Tgid
 from monitor.model.kernel_policy import ContainerTerms
 from monitor.model.process import Context, Process
@@ -32,25 +31,32 @@ _NOBODY: Final = Process(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), No
 
 
 class Enforcer:
-    """See the module. ``feed`` takes events that user space makes."""
+    """See the module. Before the first policy is applied, the kernel's tables are left as they are found."""
 
     def __init__(
         self,
         enforcement: Enforcement,
         settings: Settings,
         find_container: Callable[[CgroupId], Container | None],
-        feed: Callable[[AnyEvent], None],
+        tell: Callable[[int, tuple[str, ...]], None],
     ) -> None:
+        """``tell`` hears of each policy's number and the rules of its terms, before it is in force."""
         self._enforcement = enforcement
         self._mode = settings.mode
         self._find_container = find_container
-        self._feed = feed
+        self._tell = tell
         self._policy: KernelPolicy = build_deny_policy(())
         self._compiler = Compiler()
         self._slots: dict[str, int] = {}
         """Container id -> its place in the kernel's table."""
         self._containers: dict[str, Container] = {}
-        self._free = list(range(layout.POLICY_CONTAINERS - 1, layout.POLICY_FIRST_CONTAINER - 1, -1))
+        self._known = enforcement.policy.read_cgroups()
+        """What an earlier service has left: a container keeps its slot."""
+        taken = set(self._known.values())
+        slots = range(layout.POLICY_CONTAINERS - 1, layout.POLICY_FIRST_CONTAINER - 1, -1)
+        self._free = [slot for slot in slots if slot not in taken]
+        self._waiting: dict[CgroupId, int] | None = {}
+        """Cgroups to be told of once a policy of ours is in force; None: one is."""
         self.without_slot = 0
         """Containers for which there was no room: rules for any container hold there, no others."""
 
@@ -67,11 +73,19 @@ class Enforcer:
             raise ValueError(str(error)) from error
         old, self._policy = self._policy, policy
         try:
-            generation = self._enforcement.policy.apply(policy.tables, self._select_all())
+            writer = self._enforcement.policy
+            self._tell(writer.next_generation, tuple(term.rule.id for term in policy.terms))
+            writer.apply(policy.tables, self._select_all())
         except BaseException:
             self._policy = old
             raise
-        self._feed(PolicyChange(time.monotonic_ns(), generation, tuple(term.rule.id for term in policy.terms)))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Tell of the cgroups that waited for the first policy."""
+        waiting, self._waiting = self._waiting, None
+        for cgroup_id, slot in (waiting or {}).items():
+            self._enforcement.policy.set_cgroup(cgroup_id, slot)
 
     # --- the kernel's table of containers (KernelTags) ------------------------------------------
 
@@ -79,7 +93,10 @@ class Enforcer:
         """Say whose a cgroup is. Raises ``OSError`` when the table of cgroups is full."""
         container = self._find_container(cgroup_id) if is_container else None
         slot = layout.POLICY_HOST if container is None else self._find_slot(container)
-        self._enforcement.policy.set_cgroup(cgroup_id, slot)
+        if self._waiting is None:
+            self._enforcement.policy.set_cgroup(cgroup_id, slot)
+        else:
+            self._waiting[cgroup_id] = slot
 
     def untag_cgroup(self, cgroup_id: CgroupId) -> None:
         """The cgroup is gone (the kernel side has forgotten it already): its container's slot is free again."""
@@ -94,17 +111,27 @@ class Enforcer:
         if slot is not None and self._containers[container.id] == container:
             return slot
         if slot is None:
-            if not self._free:
-                self.without_slot += 1
-                return layout.POLICY_PENDING
-            slot = self._free.pop()
+            slot = self._take_slot(container)
+        if slot == layout.POLICY_PENDING:
+            return slot
         self._slots[container.id], self._containers[container.id] = slot, container
+        if self._waiting is not None:
+            return slot
         try:
             self._enforcement.policy.set_container(slot, self._select(container))
         except PolicyDoesNotFit as error:
             _LOG.warning("container %s gets the policy of any container: %s", container.id[:12], error)
             return layout.POLICY_PENDING
         return slot
+
+    def _take_slot(self, container: Container) -> int:
+        slot = self._known.pop(container.cgroup_id, layout.POLICY_HOST)
+        if slot >= layout.POLICY_FIRST_CONTAINER and slot not in self._slots.values():
+            return slot
+        if self._free:
+            return self._free.pop()
+        self.without_slot += 1
+        return layout.POLICY_PENDING
 
     # --- what the policy is for whom ----------------------------------------------------------
 

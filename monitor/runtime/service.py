@@ -113,7 +113,7 @@ class Service:
             self.engine,
             Ports(sinks=(self.canary, *parts.sinks), tags=(parts.sensors,), recorder=parts.recorder),
         )
-        self.denying = Denying(settings, parts.hierarchy, self)
+        self.denying = Denying(settings, parts.hierarchy, self, parts.origin.boot_id)
         self.pipeline.ports.tags = (parts.sensors, self.denying)
         self.tagging = Tagging(parts.hierarchy, parts.sensors, self.pipeline.feed_event, self.engine.is_host_cgroup)
         self.pipeline.ports.gate = self.tagging.admit if self.tagging.is_watching else None
@@ -270,6 +270,10 @@ class Service:
         """Take an event that user space made."""
         self.pipeline.feed_event(event)
 
+    def feed_record(self, data: memoryview, offset: int, length: int) -> None:
+        """Take a record of a ring."""
+        self.pipeline.feed_record(data, offset, length)
+
     def read_later(self, ring: Ring) -> None:
         """Read this ring too."""
         self.reader.read_later(ring)
@@ -333,7 +337,7 @@ class Service:
         self._is_stopped = True
         self.responses.stop()
         self.reader.stop()
-        self.denying.detach()
+        self.denying.stop()
         self.sensors.detach()  # first: on a busy host the rings never run dry
         end = time.monotonic() + STOP_READ_S
         while self.reader.drain() and time.monotonic() < end:

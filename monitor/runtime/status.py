@@ -153,8 +153,8 @@ class StatusBuilder:
         if service.silent_cpus:
             cpus = ", ".join(map(str, sorted(service.silent_cpus)))
             notes.append(f"CPU {cpus} delivers no events: restart the service")
-        if not service.parts.settings.pin_dir.is_mount():
-            notes.append(f"no bpffs at {service.parts.settings.pin_dir}: denial would not outlive the service")
+        if service.denying.pin_obstacle:
+            notes.append(f"{service.denying.pin_obstacle}: denial ends when the service does")
         if service.responses.save_error:
             notes.append(f"{service.responses.save_error}: after a crash what is frozen now stays frozen")
         if not service.sees_whole_host:

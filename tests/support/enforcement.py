@@ -86,6 +86,7 @@ def denying(tier: str, *, object_path: Path | None = None) -> Iterator[Denier]:
     cgroup.mkdir()
     try:
         with Enforcement(object_path or get_enforcement_object(), plan) as enforcement:
+            enforcement.load()
             enforcement.attach()
             yield Denier(enforcement, hierarchy, cgroup)
     finally:

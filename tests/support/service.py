@@ -68,9 +68,11 @@ class ServiceError(Exception):
 class Service:
     """``stockade run`` from ``__enter__`` to ``__exit__``; its end must be clean: status 0, nothing left attached."""
 
-    def __init__(self, sandbox: Sandbox, *options: str | os.PathLike[str]) -> None:
+    def __init__(self, sandbox: Sandbox, *options: str | os.PathLike[str], folder: Path | None = None) -> None:
+        """``folder``: of a service of before, to go on with; who gives one removes it."""
         self.sandbox = sandbox
-        self.folder = Path(tempfile.mkdtemp(prefix="stockade-"))  # short: socket paths end at 107 bytes
+        self._is_folder_ours = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="stockade-"))  # short: socket paths end at 107 bytes
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._tails: list[Tail] = []
@@ -91,9 +93,10 @@ class Service:
 
     def __enter__(self) -> Self:
         for name in ("run", "state", "bpf"):
-            (self.folder / name).mkdir()
+            (self.folder / name).mkdir(exist_ok=True)
         words = [f"--run-dir={self.run_dir}", f"--state-dir={self.folder}/state", f"--pin-dir={self.folder}/bpf"]
         notify = self.folder / "notify.sock"
+        notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as readiness, (self.folder / "log").open("wb") as log:
             readiness.bind(str(notify))
             self._process = self.sandbox.start(
@@ -106,7 +109,7 @@ class Service:
             except BaseException:
                 self._process.kill()
                 self._process.wait()
-                shutil.rmtree(self.folder, ignore_errors=True)
+                self._remove_folder()
                 raise
         return self
 
@@ -129,11 +132,28 @@ class Service:
         try:
             for tail in self._tails:
                 tail.stop()
-            self._stop(must_be_clean=error is None)
+            if self._process is not None:
+                self._stop(must_be_clean=error is None)
         finally:
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self._is_folder_ours:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _stop(self, *, must_be_clean: bool) -> None:
+    def stop(self, *, keeps_programs: bool) -> None:
+        """End it early. ``keeps_programs``: what it has pinned is meant to stay."""
+        self._stop(must_be_clean=True, keeps_programs=keeps_programs)
+        self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash does; what it has pinned stays."""
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def _stop(self, *, must_be_clean: bool, keeps_programs: bool = False) -> None:
         assert self._process
         attached = read_bpf_ids(self.pid)
         self._process.send_signal(signal.SIGTERM)
@@ -146,7 +166,7 @@ class Service:
             return
         if status != 0:
             raise ServiceError(f"stockade run: exit status {status} after SIGTERM\n{self.log}")
-        if left := wait_unloaded(attached):
+        if not keeps_programs and (left := wait_unloaded(attached)):
             raise ServiceError(f"BPF programs stayed loaded after the end: {sorted(left)}")
         if sockets := [path.name for path in self.run_dir.glob("*.sock")]:
             raise ServiceError(f"sockets left behind: {', '.join(sockets)}")

@@ -1,0 +1,118 @@
+"""Denial outlives the service: a crash, a restart, an end. One program of the test's own is denied, nothing else."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents import field, has
+from tests.support.rule_texts import rule_text
+from tests.support.sandbox import Sandbox, find_modes
+from tests.support.service import Service
+
+pytestmark = pytest.mark.kernel
+
+TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
+DENY = "name: the_canary\nstatus: stable\nstockade: {response: deny}\n"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The service's folders. What it mounts ends with the sandbox."""
+    path = Path(tempfile.mkdtemp(prefix="stockade-"))
+    (path / "canary").mkdir()
+    (path / "rules").mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def canary(folder: Path) -> Path:
+    program = Path(shutil.copy("/bin/true", folder / "canary" / "program"))
+    text = rule_text(f"{{s: {{Image: {program}}}, condition: s}}", extra=DENY)
+    (folder / "rules" / "the_canary.yml").write_text(text)
+    return program
+
+
+@pytest.fixture
+def host() -> Iterator[Sandbox]:
+    with Sandbox(find_modes()[0]) as sandbox:
+        yield sandbox
+
+
+def service(host: Sandbox, folder: Path, *options: str) -> Service:
+    return Service(host, "--no-shipped-rules", f"--rules={folder}/rules", "--mode=enforce", *options, folder=folder)
+
+
+def list_pins(host: Sandbox, folder: Path) -> list[str]:
+    """Generations that are pinned. (A bpffs has files of its own, with a dot in their names.)"""
+    return [name for name in host.run(["ls", f"{folder}/bpf"]).stdout.split() if "." not in name]
+
+
+def is_denied(host: Sandbox, program: Path) -> bool:
+    """Whether it cannot be run: refused, or ended before it could do anything."""
+    done = host.run([str(program)], check=False)
+    return done.returncode != 0
+
+
+def test_a_crash_leaves_denial_in_place_and_a_restart_takes_it_over(host: Sandbox, folder: Path, canary: Path) -> None:
+    assert not is_denied(host, canary)
+    with service(host, folder) as crashed:
+        assert is_denied(host, canary)
+        crashed.kill()
+    assert is_denied(host, canary), "nobody runs, and it is denied"
+
+    with service(host, folder) as restarted:
+        tail = restarted.tail()
+        told = tail.wait_for_count(has(event__action="exec-denied", file__path=str(canary)), 1)
+        assert "taken over from an earlier run" in restarted.log
+        assert is_denied(host, canary)
+        tail.wait_for_count(has(event__action="exec-denied", file__path=str(canary)), len(told) + 1)
+        assert field(told[0], "stockade.denial.rules") == ["the_canary"]
+        assert restarted.status()["tier"] == TIER
+    assert not is_denied(host, canary), "a service that was stopped denies no more"
+    assert list_pins(host, folder) == []
+
+
+def test_denial_goes_on_after_a_stop_where_it_shall(host: Sandbox, folder: Path, canary: Path) -> None:
+    (folder / "stockade.yml").write_text("enforcement: {on_exit: keep}\n")
+    with service(host, folder, f"--config={folder}/stockade.yml") as stopped:
+        stopped.stop(keeps_programs=True)
+    assert is_denied(host, canary)
+    assert list_pins(host, folder) != []
+
+    with service(host, folder, "--mode=audit"):
+        assert not is_denied(host, canary), "in audit, what denied before is ended"
+    assert list_pins(host, folder) == []
+
+
+def test_another_generation_takes_over_and_tells_what_the_old_one_saw(
+    host: Sandbox, folder: Path, canary: Path
+) -> None:
+    with service(host, folder) as crashed:
+        crashed.kill()
+    assert is_denied(host, canary)
+    (old,) = list_pins(host, folder)
+
+    (folder / "stockade.yml").write_text("limiter: {exec_per_s: 12345}\n")
+    with service(host, folder, f"--config={folder}/stockade.yml") as restarted:
+        denied = restarted.tail().wait_for(has(event__action="exec-denied", file__path=str(canary)))
+        assert field(denied, "stockade.denial.rules") == ["the_canary"]
+        (new,) = list_pins(host, folder)
+        assert new != old
+        assert is_denied(host, canary)
+
+
+def test_a_half_made_generation_is_replaced(host: Sandbox, folder: Path, canary: Path) -> None:
+    with service(host, folder) as crashed:
+        crashed.kill()
+    (generation,) = list_pins(host, folder)
+    host.run(["rmdir", f"{folder}/bpf/{generation}/complete"])
+
+    with service(host, folder) as restarted:
+        assert "taken over" not in restarted.log
+        assert is_denied(host, canary)
+    assert not is_denied(host, canary)
