@@ -12,9 +12,11 @@ A bpffs takes no dots in names.
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 from typing import Final
 
+from monitor.bpf.features import probe_bpffs
 from monitor.bpf.libbpf import BpfObject, open_pin
 from monitor.bpf.syscalls import mount_bpffs, read_filesystem_magic
 
@@ -97,6 +99,17 @@ def prepare_pin_dir(pin_dir: Path) -> bool:
             error.errno or errno.EIO, f"no bpffs at {pin_dir}, and none can be mounted: {error.strerror}"
         ) from error
     return True
+
+
+def find_pin_obstacle(pin_dir: Path) -> str:
+    """Why nothing could be pinned there, as far as can be told without changing anything; empty when it could."""
+    place = next(path for path in (pin_dir, *pin_dir.parents) if os.path.lexists(path))
+    if not place.is_dir():
+        return f"no bpffs at {pin_dir}, and none can be mounted: {place} is no folder"
+    if place == pin_dir and read_filesystem_magic(pin_dir) == BPF_FS_MAGIC:
+        return ""
+    probe = probe_bpffs()
+    return "" if probe else f"no bpffs at {pin_dir}, and none can be mounted: {probe.reason}"
 
 
 def list_generations(pin_dir: Path) -> list[PinFolder]:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
 from monitor.bpf.features import find_lsm_obstacle
 from monitor.bpf.libbpf import LibbpfError
+from monitor.bpf.pins import find_pin_obstacle
 from monitor.bpf.ring import Ring
 from monitor.config.settings import Settings
 from monitor.host.cgroups import TagHierarchy
@@ -80,8 +81,10 @@ class Denying:
 
     @property
     def pin_obstacle(self) -> str:
-        """Why denial would end with the service; empty when it would not, or when nothing denies."""
-        return "" if self._enforcement is None else self._pinned.obstacle
+        """Why denial ends with the service, or would; empty when it does not."""
+        if self._enforcement is None:
+            return find_pin_obstacle(self._settings.pin_dir)
+        return self._pinned.obstacle
 
     @property
     def in_force(self) -> tuple[PlannedDenial, ...]:

@@ -154,7 +154,7 @@ class StatusBuilder:
             cpus = ", ".join(map(str, sorted(service.silent_cpus)))
             notes.append(f"CPU {cpus} delivers no events: restart the service")
         if service.denying.pin_obstacle:
-            notes.append(f"{service.denying.pin_obstacle}: denial ends when the service does")
+            notes.append(f"{service.denying.pin_obstacle}: denial would not outlive the service")
         if service.responses.save_error:
             notes.append(f"{service.responses.save_error}: after a crash what is frozen now stays frozen")
         if not service.sees_whole_host:

@@ -116,3 +116,14 @@ def test_a_half_made_generation_is_replaced(host: Sandbox, folder: Path, canary:
         assert "taken over" not in restarted.log
         assert is_denied(host, canary)
     assert not is_denied(host, canary)
+
+
+def test_without_a_bpffs_denial_ends_with_the_service_and_status_says_so(
+    host: Sandbox, folder: Path, canary: Path
+) -> None:
+    (folder / "file").touch()
+    with service(host, folder, f"--pin-dir={folder}/file/bpf") as running:
+        assert is_denied(host, canary)
+        assert any("denial would not outlive the service" in note for note in running.status()["notes"])
+        running.kill()
+    assert not is_denied(host, canary)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.vm
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 400
 SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
-FILES = ("tests/kernel/test_enforcement.py",)
+FILES = ("tests/kernel/test_enforcement.py", "tests/kernel/test_enforcement_life.py")
 
 
 @pytest.mark.parametrize("suite", SUITES)
