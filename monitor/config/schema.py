@@ -56,7 +56,7 @@ LIMITS: Final[Mapping[tuple[type[Struct], str], Limits]] = {
     (LimiterSettings, "exec_per_s"): Limits(1, _RATE_MAX),
     (LimiterSettings, "exec_burst"): Limits(1, _RATE_MAX),
     (EngineSettings, "processes_max"): Limits(1024, _COUNT_MAX),
-    (EngineSettings, "images_per_process_max"): Limits(1, 64),
+    (EngineSettings, "earlier_images_bytes"): Limits(64 << 10, 1 << 30),
     (EngineSettings, "exited_keep_s"): Limits(0, 3600),
     (EngineSettings, "containers_max"): Limits(64, _COUNT_MAX),
     (EngineSettings, "subjects_max"): Limits(64, _COUNT_MAX),

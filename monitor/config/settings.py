@@ -47,7 +47,8 @@ class EngineSettings(Struct, frozen=True):
     """Bounds and constants of the engine."""
 
     processes_max: int = 65_536
-    images_per_process_max: int = 4
+    earlier_images_bytes: int = 8 << 20
+    """For what processes ran before what they run now: opens are judged after the execs that followed them."""
     exited_keep_s: float = 30.0
     containers_max: int = 8_192
     subjects_max: int = 16_384

@@ -84,7 +84,7 @@ class Engine:
         facts: GuardrailFacts | None = None,
     ) -> None:
         keep_ns = int(settings.exited_keep_s * _NS)
-        self._processes = ProcessTable(settings.processes_max, settings.images_per_process_max, keep_ns)
+        self._processes = ProcessTable(settings.processes_max, settings.earlier_images_bytes, keep_ns)
         self._containers = ContainerTable(settings.containers_max, keep_ns)
         self._enricher = Enricher(self._processes, self._containers, facts or GuardrailFacts(), boot_id=boot_id)
         self._detector = Detector(rules)
@@ -200,6 +200,7 @@ class Engine:
             "processes.exits_lost": self._processes.exits_lost,
             "processes.placeholders": self._processes.placeholders,
             "processes.images_cut": self._processes.images_cut,
+            "processes.images_forgotten": self._processes.images_forgotten,
             "cgroups": len(self._containers),
             "cgroups.evicted": self._containers.cgroups_evicted,
             "containers": self._containers.container_count,

@@ -17,8 +17,10 @@ from functools import partial
 from itertools import chain, islice
 from typing import Final
 
-from monitor.engine.images import EMPTY_IMAGE, ImageBuilder, build_slim, is_long
+from monitor.engine.earlier_images import EarlierImages, Kept, find_earlier, insert_earlier, remove_earlier
+from monitor.engine.images import EMPTY_IMAGE, ImageBuilder, is_long
 from monitor.engine.lineage import Lineage
+from monitor.engine.long_images import LongImages
 from monitor.engine.runtime_tasks import RuntimeMark
 from monitor.model.container import Container
 from monitor.model.events import ProcessExec, ProcessExit, ProcessFork
@@ -28,8 +30,6 @@ from monitor.model.process import Process, ProcessImage
 ANCESTORS_MAX: Final = 12
 """Ancestors that an alert names."""
 ANCESTOR_CHARS: Final = 256
-LONG_IMAGES_MAX: Final = 2_048
-"""Rows that may hold an image with long texts; the oldest of them falls back to the slim form."""
 EXITED_SHARE: Final = 8
 """At most an eighth of the table is exited processes: they are most of the memory of a host that spawns fast."""
 EVICT_BATCH: Final = 512
@@ -59,18 +59,21 @@ class Row(Process, gc=False):
 
 
 class ProcessTable:
-    """At most ``processes_max`` rows, exited ones included; evictions are counted."""
+    """At most ``processes_max`` rows, exited ones included; evictions are counted.
 
-    def __init__(self, processes_max: int, images_max: int, exited_keep_ns: int) -> None:
+    What a process ran before is kept as long as an exited one is, in ``earlier_images_bytes`` for all.
+    """
+
+    def __init__(self, processes_max: int, earlier_images_bytes: int, exited_keep_ns: int) -> None:
         self._max = processes_max
         self._exited_max = max(1, processes_max // EXITED_SHARE)
-        self._images_max = images_max
+        self._earlier = EarlierImages(earlier_images_bytes, exited_keep_ns)
         self._keep_ns = exited_keep_ns
         self._current: dict[int, Row] = {}
         self._previous: dict[tuple[int, int], Row] = {}
         """Earlier lives of pids that are in ``_current``."""
         self._expiring: deque[tuple[int, Row]] = deque()
-        self._long: deque[Row] = deque()
+        self._long = LongImages()
         self._victims: deque[Row] = deque()
         self._builder = ImageBuilder()
         self.evicted = 0
@@ -79,7 +82,13 @@ class ProcessTable:
         self.exits_lost = 0
         """Processes whose pid came back before their exit did."""
         self.placeholders = 0
-        self.images_cut = 0
+        self.images_forgotten = 0
+        """Earlier programs forgotten before their time, since they took too much."""
+
+    @property
+    def images_cut(self) -> int:
+        """Processes whose long texts were cut, since there were too many of them."""
+        return self._long.cut
 
     def __len__(self) -> int:
         return len(self._current) + len(self._previous)
@@ -137,7 +146,7 @@ class ProcessTable:
             image,
             0,
             parent.is_runtime_init,
-            (),
+            None,
             parent.is_service,
             parent.container,
             parent.lineage,
@@ -147,7 +156,7 @@ class ProcessTable:
         )
         self._insert(row)
         if is_long(image):
-            self._bound_long(row)
+            self._long.add(row)
         return row, parent
 
     def exec(self, event: ProcessExec) -> tuple[Row, ProcessImage]:
@@ -161,11 +170,11 @@ class ProcessTable:
         if row.is_placeholder:
             self._fill(row, event, image)
         elif event.exec_id < row.exec_id and row.is_exec_id_known:
-            self._insert_earlier(row, event.exec_id, image)
+            self._insert_earlier(row, event, image)
         else:
             self._replace_image(row, event, image)
         if is_long(image):
-            self._bound_long(row)
+            self._long.add(row)
         return row, image
 
     def exit(self, event: ProcessExit) -> Row:
@@ -188,6 +197,8 @@ class ProcessTable:
             if row.exited_ktime_ns or row.is_placeholder:
                 self._remove(row)
             budget -= 1
+        for kept in self._earlier.expire(ktime_ns, budget):
+            self._forget_image(kept)
 
     # --- rows -----------------------------------------------------------------------------
 
@@ -206,7 +217,7 @@ class ProcessTable:
         self._set_parent_shown(row, event)
         self._insert(row)
         if is_long(image):
-            self._bound_long(row)
+            self._long.add(row)
         return row
 
     def _set_parent_shown(self, row: Row, event: ProcessExec) -> None:
@@ -246,7 +257,7 @@ class ProcessTable:
             row.exec_id = event.exec_id
             _inherit(row, parent)
         elif event.exec_id < row.exec_id:
-            self._insert_earlier(row, event.exec_id, image)
+            self._insert_earlier(row, event, image)
 
     def _fill(self, row: Row, event: ProcessExec, image: ProcessImage) -> None:
         """A placeholder turns out to be a process."""
@@ -260,19 +271,21 @@ class ProcessTable:
             self._set_parent_shown(row, event)
 
     def _replace_image(self, row: Row, event: ProcessExec, image: ProcessImage) -> None:
-        if event.exec_id != row.exec_id and self._images_max:
+        if event.exec_id != row.exec_id:
             earlier_id = row.exec_id if row.is_exec_id_known else event.exec_id - 1
-            row.earlier_images = (*row.earlier_images, (earlier_id, row.image))[-self._images_max :]
+            insert_earlier(row, earlier_id, row.image)
+            if row.has_exec:  # else it is the parent's, and takes no room of its own
+                self._keep_image(row, earlier_id, row.image, event)
         row.image = image
         row.exec_id = event.exec_id
         row.is_exec_id_known = row.has_exec = True
         row.ancestors_of_children = None
 
-    def _insert_earlier(self, row: Row, exec_id: int, image: ProcessImage) -> None:
-        if any(known == exec_id for known, _ in row.earlier_images):
-            return
-        images = sorted((*row.earlier_images, (exec_id, image)), key=lambda pair: pair[0])
-        row.earlier_images = tuple(images[-self._images_max :]) if self._images_max else ()
+    def _insert_earlier(self, row: Row, event: ProcessExec | ProcessFork, image: ProcessImage) -> None:
+        exec_id = event.exec_id
+        if find_earlier(row, exec_id) is None:
+            insert_earlier(row, exec_id, image)
+            self._keep_image(row, exec_id, image, event)
 
     # --- bounds ---------------------------------------------------------------------------
 
@@ -346,16 +359,15 @@ class ProcessTable:
         idle = list(islice((row for row in rows if not row.has_exec), EVICT_BATCH))
         self._victims.extend(idle or rows[:EVICT_BATCH])
 
-    def _bound_long(self, row: Row) -> None:
-        self._long.append(row)
-        if len(self._long) <= LONG_IMAGES_MAX:
-            return
-        oldest = self._long.popleft()
-        oldest.earlier_images = tuple((number, _shorten(image)) for number, image in oldest.earlier_images)
-        oldest.image = _shorten(oldest.image)
-        if oldest.parent_image is not None:
-            oldest.parent_image = _shorten(oldest.parent_image)
-        self.images_cut += 1
+    def _keep_image(self, row: Row, exec_id: int, image: ProcessImage, event: ProcessExec | ProcessFork) -> None:
+        for kept in self._earlier.add(event.cgroup_id, row.key, exec_id, image, event.ktime_ns):
+            self._forget_image(kept)
+            self.images_forgotten += 1
+
+    def _forget_image(self, kept: Kept) -> None:
+        row = self.find(*kept.key)
+        if row is not None:
+            remove_earlier(row, kept.exec_id)
 
 
 def image_at(row: Row, exec_id: int) -> ProcessImage:
@@ -366,14 +378,8 @@ def image_at(row: Row, exec_id: int) -> ProcessImage:
         row.exec_id = exec_id
         row.is_exec_id_known = True
         return row.image
-    for number, image in reversed(row.earlier_images):
-        if number == exec_id:
-            return image
-    return EMPTY_IMAGE
-
-
-def _shorten(image: ProcessImage) -> ProcessImage:
-    return build_slim(image) if is_long(image) else image
+    image = find_earlier(row, exec_id)
+    return EMPTY_IMAGE if image is None else image
 
 
 def _inherit(row: Row, parent: Row) -> None:

@@ -20,6 +20,8 @@ class ProcessImage(Struct, frozen=True, gc=False):
     command_line: str
     """``args`` joined by single spaces."""
     command_line_folded: str
+    weight_bytes: int = 0
+    """What these texts take in memory, about; the tables are bounded by it."""
 
 
 class Process(Struct, gc=False):
@@ -37,8 +39,8 @@ class Process(Struct, gc=False):
     exited_ktime_ns: int = 0
     is_runtime_init: bool = False
     """A container runtime's own set-up step, not yet the container's program."""
-    earlier_images: tuple[tuple[int, ProcessImage], ...] = ()
-    """(exec_id, image) of the programs it ran before, newest last; bounded."""
+    earlier_images: list[tuple[int, ProcessImage]] | None = None
+    """(exec_id, image) of the programs it ran before, by number; bounded by :mod:`monitor.engine.earlier_images`."""
     is_service: bool = False
     """One of the monitor's own tasks: counted, not shown, no subject."""
 

@@ -21,7 +21,7 @@ from tests.support import make
 
 SMALL = {
     "processes_max": 12,
-    "images_per_process_max": 2,
+    "earlier_images_bytes": 6_000,
     "containers_max": 4,
     "subjects_max": 5,
     "contributions_max": 4,

@@ -114,7 +114,7 @@ def judge(events: list[AnyEvent], end_ns: int) -> Counter[Seen]:
 
     Nor is a program forgotten that an open overtaken by many execs happened in: that bound is a setting.
     """
-    engine = make.engine(rules(), suppress_s=0.0, risk_alert_at=101.0, images_per_process_max=64)
+    engine = make.engine(rules(), suppress_s=0.0, risk_alert_at=101.0, earlier_images_bytes=1 << 20)
     effects = make.play(engine, [*events, make.tick(end_ns)])
     return Counter(seen for alert in make.alerts(effects) for seen in describe(alert))
 

@@ -1,13 +1,14 @@
 """The description of the settings covers them all, and so do the shipped file and the documentation."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec import Struct
 
+from monitor.config import values
 from monitor.config.load import load_settings
 from monitor.config.schema import LIMITS, Items, Section, build_schema
 from monitor.config.settings import Observe, Settings
@@ -78,5 +79,6 @@ def test_the_documented_ranges_are_true() -> None:
     for (struct, attribute), limits in LIMITS.items():
         name = attribute.removesuffix("_bytes")
         if name in rows and not attribute.endswith("_s"):
+            read: Callable[[str], float] = values.parse_size_bytes if attribute.endswith("_bytes") else float
             least, _, most = rows[name].partition(" to ")
-            assert (float(least), float(most)) == (limits.least, limits.most), (struct, name)
+            assert (read(least), read(most)) == (limits.least, limits.most), (struct, name)

@@ -1,6 +1,8 @@
 """Images, and their short form."""
 
-from monitor.engine.images import SLIM_CHARS, SLIM_TAIL_CHARS, ImageBuilder, build_slim
+import pytest
+
+from monitor.engine.images import SLIM_ARGS_MAX, SLIM_CHARS, SLIM_TAIL_CHARS, ImageBuilder, build_slim, is_long
 from monitor.model.arguments import CUT
 from tests.support import make
 
@@ -48,3 +50,22 @@ def test_short_arguments_stay_whole_when_a_path_is_long() -> None:
     assert not slim.args_truncated
     assert (slim.is_path_truncated, slim.is_cwd_truncated) == (True, True)
     assert (slim.executable, slim.cwd) == ("d" * SLIM_CHARS, "c" * SLIM_CHARS)
+
+
+def test_of_many_arguments_the_first_and_the_last_are_kept() -> None:
+    image = ImageBuilder().build(make.exec("/bin/sh", args=tuple(f"{number}" for number in range(2_000))))
+
+    slim = build_slim(image).exec
+
+    assert slim.args == ("0", "1", "2", "3", "4", CUT, "1997", "1998", "1999")
+    assert slim.args_omitted_bytes == sum(len(f"{number}") + 1 for number in range(5, 1_997))
+
+
+@pytest.mark.parametrize("letter", ["x", "X", "\u00df", "\u4e00", "\U0001f600"])
+@pytest.mark.parametrize("count", [1, SLIM_ARGS_MAX, 500])
+def test_a_slim_image_is_never_long_itself(letter: str, count: int) -> None:
+    path, args = "/" + letter * 1_000, (letter * (4_000 // count),) * count
+    image = ImageBuilder().build(make.exec(path, args=args, cwd=path, script=path))
+    assert is_long(image)
+
+    assert not is_long(build_slim(image))

@@ -1,20 +1,25 @@
 """The process table: ancestry, programs by number, any order of arrival, bounds."""
 
+from sys import getsizeof
+from typing import Any
+
 import pytest
 
-from monitor.engine import processes
-from monitor.engine.images import EMPTY_IMAGE
+from monitor.engine import long_images, processes
+from monitor.engine.earlier_images import IMAGE_BYTES
+from monitor.engine.images import EMPTY_IMAGE, LONG_BYTES, SLIM_CHARS
 from monitor.engine.processes import ProcessTable, image_at
 from monitor.model.events import ProcessExec, ProcessExit, ProcessFork
 from monitor.model.ids import ProcessKey, Tgid
 from tests.support import make
 
 KEEP_NS = 30 * make.SECOND
+ROOM = 1 << 20
 
 
 @pytest.fixture
 def table() -> ProcessTable:
-    return ProcessTable(1_000, 4, KEEP_NS)
+    return ProcessTable(1_000, ROOM, KEEP_NS)
 
 
 def feed(table: ProcessTable, story: make.Story) -> None:
@@ -90,15 +95,49 @@ def test_an_event_finds_the_program_it_happened_in(table: ProcessTable) -> None:
     assert image_at(row, 9) is EMPTY_IMAGE
 
 
-def test_earlier_programs_are_bounded(table: ProcessTable) -> None:
-    story = make.Story()
-    actor = story.fork(story.actor())
-    for number in range(20):
-        story.exec(actor, f"/bin/p{number}")
+def run_many(table: ProcessTable, count: int, story: make.Story | None = None, **facts: Any) -> processes.Row:
+    """One process that runs ``p0``, ``p1`` and so on, as its programs 2, 3..."""
+    story = story or make.Story()
+    actor = story.fork(story.actor(), **facts)
+    for number in range(count):
+        story.exec(actor, f"/bin/p{number}", **facts)
     feed(table, story)
+    return find(table, actor)
 
-    row = find(table, actor)
-    assert [image.name for _, image in row.earlier_images] == ["p15", "p16", "p17", "p18"]
+
+def test_no_series_of_execs_is_too_quick_for_its_programs_to_be_known(table: ProcessTable) -> None:
+    row = run_many(table, 400)
+
+    assert [image_at(row, number + 2).name for number in (0, 1, 5, 200, 399)] == ["p0", "p1", "p5", "p200", "p399"]
+
+
+def test_earlier_programs_are_bounded_by_what_they_take(table: ProcessTable) -> None:
+    row = run_many(table, 1_500)
+
+    assert image_at(row, 2) is EMPTY_IMAGE
+    assert image_at(row, 1_501).name == "p1499"
+    assert 400 < len(row.earlier_images or ()) < ROOM / IMAGE_BYTES
+    assert table.images_forgotten == 1_499 + 1 - len(row.earlier_images or ())
+
+
+def test_a_flood_costs_its_own_cgroup_its_earlier_programs(table: ProcessTable) -> None:
+    story = make.Story()
+    victim = run_many(table, 3, story, cgroup_id=7)
+    run_many(table, 5_000, story, cgroup_id=666)
+
+    assert [image_at(victim, number).name for number in (2, 3, 4)] == ["p0", "p1", "p2"]
+
+
+def test_earlier_programs_are_forgotten_when_no_late_event_can_ask_for_them(table: ProcessTable) -> None:
+    row = run_many(table, 50)
+    last = row.image.exec.ktime_ns
+    table.expire(last + KEEP_NS + make.SECOND, 10)
+    assert image_at(row, 40).name == "p38"
+
+    table.expire(last + KEEP_NS + make.SECOND, 1_000)
+
+    assert image_at(row, 40) is EMPTY_IMAGE
+    assert row.image.name == "p49"
 
 
 def test_a_fork_after_its_childs_exec_mends_the_parent(table: ProcessTable) -> None:
@@ -222,7 +261,7 @@ def test_what_the_ring_told_is_not_overwritten_by_the_walk(table: ProcessTable) 
 
 
 def test_a_fork_bomb_evicts_its_own_and_is_counted() -> None:
-    table = ProcessTable(100, 4, KEEP_NS)
+    table = ProcessTable(100, ROOM, KEEP_NS)
     daemon, _ = table.exec(make.exec("/usr/sbin/cron", tgid=60, start_boottime_ns=600))
     for number in range(1_000):
         table.fork(make.fork(tgid=10_000 + number, start_boottime_ns=10_000 + number, cgroup_id=666))
@@ -233,7 +272,7 @@ def test_a_fork_bomb_evicts_its_own_and_is_counted() -> None:
 
 
 def test_exited_processes_take_at_most_an_eighth_of_the_table() -> None:
-    table = ProcessTable(100, 4, KEEP_NS)
+    table = ProcessTable(100, ROOM, KEEP_NS)
     for number in range(1_000):
         table.fork(make.fork(tgid=10_000 + number, start_boottime_ns=10_000 + number))
         table.exit(make.exit(tgid=10_000 + number, start_boottime_ns=10_000 + number))
@@ -243,19 +282,19 @@ def test_exited_processes_take_at_most_an_eighth_of_the_table() -> None:
 
 
 def test_long_command_lines_are_cut_when_too_many_processes_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "LONG_IMAGES_MAX", 3)
-    table = ProcessTable(1_000, 4, KEEP_NS)
+    monkeypatch.setattr(long_images, "LONG_IMAGES_BYTES", 3 * 8_800)
+    table = ProcessTable(1_000, ROOM, KEEP_NS)
     for number in range(5):
         table.exec(make.exec("/bin/java", args=("java", "x" * 4_000), tgid=70 + number, start_boottime_ns=7))
 
     kept = [table.find(70 + number, 7) for number in range(5)]
     sizes = [len(row.image.command_line) for row in kept if row is not None]
-    assert sizes[0] < 600 < sizes[4]
+    assert sizes[0] < 300 < sizes[4]
     assert table.images_cut == 2
     first = kept[0]
     assert first is not None
     assert first.image.exec.args_truncated
-    assert first.image.exec.args_omitted_bytes == len("java") + 1 + 4_001 - 512
+    assert first.image.exec.args_omitted_bytes == len("java") + 1 + 4_001 - SLIM_CHARS
 
 
 def test_the_key_is_a_process_key(table: ProcessTable) -> None:
@@ -263,3 +302,21 @@ def test_the_key_is_a_process_key(table: ProcessTable) -> None:
 
     assert row.key == ProcessKey(Tgid(5), 6)
     assert row.key.start_boottime_ns == 6
+
+
+@pytest.mark.parametrize("argument", ["ab", "\u4e00"], ids=["short", "wide"])
+@pytest.mark.parametrize("bytes_of_arguments", [900, 4_000])
+def test_a_flood_of_many_short_arguments_takes_no_more_than_one_of_few_long_ones(
+    argument: str, bytes_of_arguments: int
+) -> None:
+    """Each is a text of its own in memory, and takes tens of bytes however short it is."""
+    table = ProcessTable(8 * 1_000, ROOM, KEEP_NS)
+    count = bytes_of_arguments // (len(argument.encode()) + 1)
+    for number in range(1_500):
+        args = tuple((f"{argument} " * count).split())
+        table.exec(make.exec("/bin/x", args=args, tgid=100 + number, start_boottime_ns=7))
+
+    images = [row.image for number in range(1_500) if (row := table.find(100 + number, 7))]
+    taken = [sum(map(getsizeof, image.exec.args)) + getsizeof(image.command_line) for image in images]
+    assert len(images) == 1_500
+    assert sum(taken) < long_images.LONG_IMAGES_BYTES + 1_500 * LONG_BYTES
