@@ -167,11 +167,9 @@ ON_THE_HOST = {
     "sudoers_written": "/usr/bin/mkdir -p /etc/sudoers.d; : > /etc/sudoers.d/x",
     "decoded_text_run_by_shell": "/bin/bash -c 'echo dHJ1ZQo= | base64 -d | sh'",
     "log_erased": "/usr/bin/truncate -s 0 /var/log/wtmp",
-    "log_deleted": """
-        ""/usr/bin/python3 -c 'import os
-        open("/var/log/faillog", "a").close()
-        os.unlink("/var/log/faillog")'""
-    """,
+    "log_deleted": (
+        """/usr/bin/python3 -c 'import os; open("/var/log/faillog", "a").close(); os.unlink("/var/log/faillog")'"""
+    ),
     "log_emptied": "/usr/bin/truncate -s 0 /var/log/lastlog",
     "shell_history_deleted": ": > /root/.bash_history; /usr/bin/rm /root/.bash_history",
     "shell_history_linked_away": "/usr/bin/ln -s /dev/null /root/.zsh_history",
