@@ -69,6 +69,7 @@ LIMITS: Final[Mapping[tuple[type[Struct], str], Limits]] = {
     (EngineSettings, "suppress_max"): Limits(64, _COUNT_MAX),
     (EngineSettings, "correlation_groups_max"): Limits(16, _COUNT_MAX),
     (EngineSettings, "correlation_events_max"): Limits(2, _COUNT_MAX),
+    (EnforcementSettings, "hold_deadline_ms"): Limits(100, 60_000),
     (StreamSettings, "history_events"): Limits(0, 1_000_000),
     (StreamSettings, "subscribers_max"): Limits(1, 4096),
     (StreamSettings, "queue_events"): Limits(16, 1_000_000),
@@ -147,6 +148,8 @@ def write_name(attribute: str) -> str:
     """Answer the name that people write for a field: without the unit of its value."""
     if attribute.endswith("_bytes"):
         return attribute.removesuffix("_bytes")
+    if attribute.endswith("_ms"):
+        return attribute.removesuffix("_ms")
     return attribute.removesuffix("_s") if _is_duration(attribute) else attribute
 
 
@@ -186,6 +189,9 @@ def _build_number(attribute: str, annotation: Any, limits: Limits) -> Leaf:
     if attribute.endswith("_bytes"):
         parse = _limit(values.parse_size_bytes, limits, values.format_size)
         return Leaf(attribute, parse, ("str", "int", "float"), "a size like 8MiB")
+    if attribute.endswith("_ms"):
+        parse = _limit(values.parse_duration_ms, limits, values.format_duration_ms)
+        return Leaf(attribute, parse, ("str", "int", "float"), "a duration like 500ms")
     if _is_duration(attribute):
         parse = _limit(values.parse_duration_s, limits, values.format_duration)
         return Leaf(attribute, parse, ("str", "int", "float"), "a duration like 30m")

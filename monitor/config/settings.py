@@ -41,6 +41,10 @@ class EnforcementSettings(Struct, frozen=True):
     """``auto`` (the best that the kernel has), ``lsm``, ``kill`` or ``none``."""
     on_exit: str = "detach"
     """``detach``: denial ends when the service is stopped; ``keep``: it goes on. A crash never ends it."""
+    hold_paths: tuple[Path, ...] = ()
+    """The file systems of these are held too, beside the containers' own: every exec there waits for the gate."""
+    hold_deadline_ms: int = 1_000
+    """A gate that has not answered for so long is killed, and what it held goes on."""
 
 
 class EngineSettings(Struct, frozen=True):

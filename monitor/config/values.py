@@ -29,6 +29,11 @@ def parse_duration_s(text: str) -> float:
     return _parse_quantity(text, _SECONDS, "a duration", "30m")
 
 
+def parse_duration_ms(text: str) -> int:
+    """Parse a duration into milliseconds; a part of one is none."""
+    return int(parse_duration_s(text) * 1000)
+
+
 def parse_size_bytes(text: str) -> int:
     """Parse ``512KiB``, ``8MiB``, ``1GiB`` into bytes."""
     size = _parse_quantity(text, _BYTES, "a size", "8MiB")
@@ -114,6 +119,11 @@ def _parse_quantity(text: str, units: Mapping[str, float], what: str, example: s
 def format_duration(seconds: float) -> str:
     """Write a duration with the largest unit that leaves a whole number."""
     return _format_quantity(seconds, _SECONDS) or f"{seconds:g}s"
+
+
+def format_duration_ms(milliseconds: float) -> str:
+    """Write a duration that is kept in milliseconds."""
+    return format_duration(milliseconds / 1000)
 
 
 def format_size(size_bytes: float) -> str:
