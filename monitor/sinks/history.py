@@ -24,8 +24,6 @@ ALERT_BYTES: Final = 1_500
 """Estimate of what an alert adds to its context."""
 IMAGE_BYTES: Final = 1_200
 """Estimate of a program's facts and its row in the process table, without their text."""
-TEXT_COPIES: Final = 3
-"""Arguments, the command line and its folded form."""
 ALERTS_MAX: Final = 1_000
 """Alerts kept after the events of their time are forgotten."""
 ALERTS_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -164,5 +162,5 @@ def _estimate_bytes(records: list[Record]) -> int:
         elif isinstance(event, ProcessExecFailed):
             total += len(event.path_claimed)
     for image in images.values():
-        total += IMAGE_BYTES + TEXT_COPIES * len(image.command_line) + 2 * len(image.executable) + len(image.exec.cwd)
+        total += IMAGE_BYTES + image.weight_bytes
     return total

@@ -162,8 +162,8 @@ def measure_memory(loop: Path, program: Path, state: Path, events: int) -> dict:
 
 
 def measure_hostile_memory(program: Path, state: Path, spawns: int) -> dict:
-    """PSS after a flood made to fill tables: each program under a name of its own, 4 KiB of arguments that never
-    repeat, and an open of a watched file."""
+    """PSS in a flood made to fill tables: each program under a name of its own, 4 KiB of arguments that never
+    repeat, few and long or many and short, and an open of a watched file."""
     with running_service(state_dir=state) as service:
         begin = service.pss_bytes()
         flooding = [

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from monitor.engine.images import ImageBuilder
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, ProcessExec
 from monitor.model.ids import CgroupId, ProcessKey, Tgid
@@ -24,9 +25,7 @@ def container(container_id: str = CONTAINER_ID, **facts: Any) -> Container:
 
 
 def image(executable: str = "/usr/bin/id", **facts: Any) -> ProcessImage:
-    event = exec(executable, **facts)
-    line = " ".join(event.args)
-    return ProcessImage(event, executable, executable.lower(), executable.rpartition("/")[2], line, line.lower())
+    return ImageBuilder().build(exec(executable, **facts))
 
 
 def context(event: AnyEvent, *, container: Container | None = None, program: ProcessImage | None = None) -> Context:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from monitor.engine.images import ImageBuilder
 from monitor.model.alert import Alert, Contribution, Detection, Risk, Verdict
 from monitor.model.container import Container
 from monitor.model.events import (
@@ -117,9 +118,7 @@ def open_event(path: str = "/etc/shadow", **changes: Any) -> FileOpen:
 
 
 def image(event: ProcessExec) -> ProcessImage:
-    line = " ".join(event.args)
-    name = event.executable.rpartition("/")[2]
-    return ProcessImage(event, event.executable, event.executable.lower(), name, line, line.lower())
+    return ImageBuilder().build(event)
 
 
 def container(**changes: Any) -> Container:

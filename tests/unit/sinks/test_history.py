@@ -56,6 +56,15 @@ def test_long_arguments_shorten_the_history() -> None:
     assert 100 < len(history) < 600
 
 
+def test_many_short_arguments_shorten_it_more() -> None:
+    """Each is a text of its own: 4 KiB of them take 100 KiB."""
+    history = History(10_000, 4 << 20, wall_offset_ns=0)
+    for _ in range(1_000):
+        history.append(samples.context(samples.exec_event(args=("ab",) * 1_365)))
+
+    assert len(history) < 100 + BLOCK_RECORDS
+
+
 def test_a_program_that_many_events_share_counts_once() -> None:
     history = History(10_000, MANY, wall_offset_ns=0)
     shared = samples.context(samples.exec_event(args=("x" * 4_096,)))
@@ -104,7 +113,7 @@ def test_old_alerts_are_bounded_in_number_and_bytes() -> None:
         history.append(samples.alert())
     many = sum(1 for _ in history.read_backwards(MANY))
     for _ in range(2_000):
-        history.append(samples.alert(on=samples.context(samples.exec_event(args=("x" * 4_000,)))))
+        history.append(samples.alert(on=samples.context(samples.exec_event(args=("cat", "X" * 4_000)))))
     long = sum(1 for _ in history.read_backwards(MANY))
 
     assert ALERTS_MAX < many <= ALERTS_MAX + 2 * BLOCK_RECORDS
