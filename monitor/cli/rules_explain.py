@@ -12,7 +12,7 @@ from monitor.rules.binding import effective_condition
 from monitor.rules.categories import CATEGORIES
 from monitor.rules.denials import DENY, build_deny_rule
 from monitor.rules.ir import AnyNode, CorrelationIR, RuleBook, RuleException, RuleIR
-from monitor.rules.kernel_policy import build_rule_terms
+from monitor.rules.kernel_policy import PolicyError, build_policy, build_rule_terms
 from monitor.rules.kernel_terms import NotDecidable
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.readable import describe_condition
@@ -84,10 +84,12 @@ def _explain_terms(ir: RuleIR, condition: AnyNode) -> Document:
     """What the kernel alone could decide this rule by."""
     try:
         terms = build_rule_terms(ir.rule, ir.category, condition)
-    except NotDecidable as reason:
-        return {"count": 0, "asks": [], "not_decidable": str(reason)}
+        arguments = build_policy(terms).arguments
+    except (NotDecidable, PolicyError) as reason:
+        return {"count": 0, "asks": [], "argument_states": 0, "not_decidable": str(reason)}
     asked = {f"{dimension.subject} ({dimension.lookup})": None for term in terms for dimension in term.asks}
-    return {"count": len(terms), "asks": list(asked), "not_decidable": ""}
+    states = arguments.states if arguments is not None else 0
+    return {"count": len(terms), "asks": list(asked), "argument_states": states, "not_decidable": ""}
 
 
 def _show_terms(terms: Document) -> None:
@@ -98,6 +100,8 @@ def _show_terms(terms: Document) -> None:
         text = f"{count} term{'' if count == 1 else 's'}" + (
             f" over {', '.join(terms['asks'])}" if terms["asks"] else ""
         )
+        if terms["argument_states"]:
+            text += f"; {terms['argument_states']:,} states of the automaton by itself"
     _show_facts([("kernel policy", text)])
 
 

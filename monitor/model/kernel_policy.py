@@ -10,6 +10,8 @@ import enum
 
 from msgspec import Struct
 
+from monitor.model.argument_automaton import ArgumentAutomaton
+
 TERMS_MAX = 1024
 RULE_TERMS_MAX = 32
 """Of one rule: what needs more is decided in user space."""
@@ -87,6 +89,8 @@ class PolicyTables(Struct, frozen=True):
     unread: dict[Dimension, int]
     """Of a value that cannot be read (a path longer than is walked): terms whose rule denies then, and those that do
     not ask."""
+    arguments: ArgumentAutomaton | None = None
+    """Finds the vector of :attr:`Dimension.ARGUMENTS`; None when no term asks for any."""
 
 
 class ContainerTerms(Struct, frozen=True):

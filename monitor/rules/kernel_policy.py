@@ -5,18 +5,30 @@ What does not fit is refused as a whole, so that a policy in force is always one
 that was meant.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Final
 
 from msgspec import Struct
 
+from monitor.model.argument_automaton import ArgumentAutomaton
 from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, Lookup, PolicyTables, Vectors
 from monitor.model.rule import Rule
+from monitor.rules.argument_automaton import build_argument_automaton, count_states
+from monitor.rules.automaton_clauses import Conjunction
+from monitor.rules.automaton_graph import TooLargeError
 from monitor.rules.categories import CATEGORIES
 from monitor.rules.ir import AnyNode, Flag, Number, Text
-from monitor.rules.kernel_terms import NotDecidable, Term, build_terms, holds, keys_of, tests_of
+from monitor.rules.kernel_terms import (
+    NotDecidable,
+    Term,
+    build_terms,
+    find_argument_conjunctions,
+    holds,
+    keys_of,
+    tests_of,
+)
 from monitor.rules.trees import all_of
 
 EXEC, OPEN = "exec", "open"
@@ -25,6 +37,10 @@ UPPER_UNKNOWN: Final = "upper_unknown"
 """A bit of :attr:`Dimension.FLAGS`: this kernel cannot tell, so that the flag is neither true nor false."""
 BITS_MAX: Final = 8
 """Of one dimension, named by all rules together: the kernel's table has an entry for each combination."""
+RULES_NAMED: Final = 3
+"""When a policy does not fit: the rules that take most of it."""
+STATES_COUNTED: Final = 2_000
+"""Of one of them; more is said as this many."""
 _WRITES: Final = Text("file.access", "exact", ("create", "write"))
 _EVENTS: Final = {"process_creation": EXEC, "file_access": OPEN, "file_event": OPEN}
 """Categories whose events have a hook that can say no."""
@@ -47,6 +63,8 @@ class KernelPolicy(Struct, frozen=True):
 
     terms: tuple[PolicyTerm, ...]
     vectors: dict[Dimension, Vectors]
+    arguments: ArgumentAutomaton | None = None
+    """Finds the vector of :attr:`Dimension.ARGUMENTS`; None when no term asks for any."""
 
     @property
     def everything(self) -> int:
@@ -57,12 +75,12 @@ class KernelPolicy(Struct, frozen=True):
     def tables(self) -> PolicyTables:
         """What the kernel is told of it."""
         unread = {dimension: _Asking(self.terms, dimension).unread() for dimension in Dimension}
-        return PolicyTables(len(self.terms), self.vectors, unread)
+        return PolicyTables(len(self.terms), self.vectors, unread, self.arguments)
 
     def select(self, dimension: Dimension, is_true: Callable[[AnyNode], bool]) -> int:
         """The terms that a value satisfies of which ``is_true`` answers every test of this dimension.
 
-        For the dimensions whose values are not numbered beforehand: containers, arguments.
+        For containers, whose values are not known beforehand.
         """
         return _Asking(self.terms, dimension).select(is_true)
 
@@ -83,14 +101,44 @@ def build_policy(terms: Sequence[PolicyTerm]) -> KernelPolicy:
     """Pack terms.
 
     Raises:
-        PolicyError: more terms than a vector has bits, or more named bits than a table has room for.
+        PolicyError: more terms than a vector has bits, more named bits than a table has room for, or more
+            texts and expressions over arguments than the automaton has.
     """
     if len(terms) > TERMS_MAX:
         raise PolicyError(
             f"the deny rules take {len(terms)} terms of the kernel's policy, which has room for {TERMS_MAX}: "
             "disable rules, or merge those that differ in a value only"
         )
-    return KernelPolicy(tuple(terms), {dimension: _pack(terms, dimension) for dimension in Dimension})
+    vectors = {dimension: _pack(terms, dimension) for dimension in Dimension}
+    return KernelPolicy(tuple(terms), vectors, _build_arguments(terms))
+
+
+def _build_arguments(terms: Sequence[PolicyTerm]) -> ArgumentAutomaton | None:
+    conjunctions: dict[int, Conjunction] = {}
+    for number, term in enumerate(terms):
+        expression = term.asks.get(Dimension.ARGUMENTS)
+        if expression is not None:
+            (conjunctions[number],) = find_argument_conjunctions(expression)  # terms were split so
+    if not conjunctions:
+        return None
+    try:
+        return build_argument_automaton(conjunctions, everything=(1 << len(terms)) - 1)
+    except TooLargeError as error:
+        raise PolicyError(
+            f"the deny rules ask more of arguments than the kernel's automaton can tell ({error}); of the most states "
+            f"are {_describe_largest(terms, conjunctions)}: disable rules, or look for less "
+            "(plain texts and whole arguments take least, repetitions and alternatives most)"
+        ) from error
+
+
+def _describe_largest(terms: Sequence[PolicyTerm], conjunctions: Mapping[int, Conjunction]) -> str:
+    """The rules that take most by themselves."""
+    of_rule: dict[str, list[Conjunction]] = {}
+    for number, conjunction in conjunctions.items():
+        of_rule.setdefault(terms[number].rule.name, []).append(conjunction)
+    sizes = {name: count_states(asked, STATES_COUNTED) for name, asked in of_rule.items()}
+    largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:RULES_NAMED]
+    return ", ".join(f"{name} ({sizes[name]:,})" for name in largest)
 
 
 def _and_writes(term: Term) -> Term:

@@ -9,12 +9,14 @@ What comes out matches what the closures of :mod:`monitor.rules.compiler` match:
 that is a property test. What would match less or more is refused instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from monitor.model.kernel_policy import PATH_END, PREFIX_BYTES_MAX, RULE_TERMS_MAX, Dimension
+from monitor.rules.automaton_clauses import Conjunction, TooManyError, find_conjunctions
+from monitor.rules.automaton_tests import ARGUMENT_FIELDS, check_test
 from monitor.rules.field import fold_ascii
-from monitor.rules.ir import And, AnyNode, Exists, Flag, Not, Number, Or, Regex, Text
+from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Number, Or, Regex, Text
 from monitor.rules.trees import all_of, any_of
 
 Term = dict[Dimension, AnyNode]
@@ -35,7 +37,6 @@ _NAMES: Final = {
     "process.parent.name": Dimension.PARENT_END,
     "file.name": Dimension.FILE_END,
 }
-_ARGUMENTS: Final = frozenset({"process.command_line", "process.args"})
 _CAPABILITIES: Final = "process.thread.capabilities.effective"
 FLAG_NAMES: Final = frozenset({"memfd", "deleted", "upper_layer", "tmpfs", "32bit"})
 """Of ``process.flags.NAME``: what the kernel knows before the program runs."""
@@ -50,7 +51,25 @@ def build_terms(condition: AnyNode) -> tuple[Term, ...]:
     Raises:
         NotDecidable: part of it is not the kernel's to decide, or it takes more than 32 terms.
     """
-    return _terms(condition, negated=False)
+    return _bounded([split for term in _terms(condition, negated=False) for split in _split_arguments(term)])
+
+
+def find_argument_conjunctions(expression: AnyNode) -> tuple[Conjunction, ...]:
+    """What an expression over arguments asks. Raises :class:`NotDecidable`."""
+    try:
+        return find_conjunctions(expression)
+    except TooManyError as error:
+        raise NotDecidable(str(error)) from error
+
+
+def _split_arguments(term: Term) -> Iterator[Term]:
+    """Terms whose expression over arguments is one conjunction of clauses."""
+    expression = term.get(Dimension.ARGUMENTS)
+    if expression is None:
+        yield term
+        return
+    for conjunction in find_argument_conjunctions(expression):
+        yield term | {Dimension.ARGUMENTS: conjunction.as_expression()}
 
 
 def dimension_of(leaf: AnyNode) -> Dimension:
@@ -64,8 +83,8 @@ def dimension_of(leaf: AnyNode) -> Dimension:
             return Dimension.ACCESS
         case Flag(field) if field.removeprefix(_FLAG_PREFIX) in {*FLAG_NAMES, RUNTIME_INIT}:
             return Dimension.FLAGS
-        case Regex(field) if field in _ARGUMENTS:
-            return Dimension.ARGUMENTS
+        case Regex(field) | Glob(field) if field in ARGUMENT_FIELDS:
+            return _argument_dimension(leaf)
         case Exists(field) | Flag(field) if field.startswith("container."):
             return Dimension.CONTAINER
     raise NotDecidable(f"the kernel has no lookup for {_describe(leaf)}")
@@ -75,8 +94,8 @@ def _text_dimension(leaf: Text) -> Dimension:
     field = leaf.field
     if field.startswith("container."):
         return Dimension.CONTAINER
-    if field in _ARGUMENTS:
-        return Dimension.ARGUMENTS
+    if field in ARGUMENT_FIELDS:
+        return _argument_dimension(leaf)
     if leaf.match == "exact" and field == "file.access":
         return Dimension.ACCESS
     if leaf.match == "exact" and field == _CAPABILITIES:
@@ -88,6 +107,13 @@ def _text_dimension(leaf: Text) -> Dimension:
     if field in _NAMES and (leaf.match == "exact" or (leaf.match == "suffix" and "/" not in "".join(leaf.values))):
         return _NAMES[field]
     raise NotDecidable(f"the kernel has no lookup for {_describe(leaf)}")
+
+
+def _argument_dimension(leaf: AnyNode) -> Dimension:
+    reason = check_test(leaf)
+    if reason:
+        raise NotDecidable(f"{_describe(leaf)}: {reason}")
+    return Dimension.ARGUMENTS
 
 
 def _check_text(leaf: Text) -> None:

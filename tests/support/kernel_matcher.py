@@ -1,9 +1,12 @@
 """What the kernel does with a packed policy, in Python: one lookup for each dimension, and an AND.
 
-Follows the lookups alone (longest entry, table, number), never the conditions, but for the two dimensions that are
-asked value by value: the container's, which user space decides, and the arguments', which an automaton does.
+Follows the lookups alone (longest entry, table, number, automaton), never the conditions, but for the dimension that is
+asked value by value: the container's, which user space decides.
 """
 
+from collections.abc import Sequence
+
+from monitor.model.argument_automaton import END, ENTER, MARK_WORD_BITS, MARKS_MAX, USUAL, ArgumentAutomaton, Marking
 from monitor.model.events import FileOpen
 from monitor.model.kernel_policy import PATH_END, Dimension, Key, Lookup, Vectors
 from monitor.model.process import Context
@@ -30,8 +33,11 @@ def match(policy: KernelPolicy, context: Context) -> int:
 
 def _look_up(policy: KernelPolicy, dimension: Dimension, vectors: Vectors, context: Context) -> int:
     match dimension.lookup:
-        case Lookup.CONTAINER | Lookup.ARGUMENTS:
+        case Lookup.CONTAINER:
             return policy.select(dimension, lambda test: walk(test, context))
+        case Lookup.ARGUMENTS:
+            assert context.image is not None
+            return match_arguments(policy, lie_in_memory([text.encode() for text in context.image.exec.args]))
         case Lookup.NUMBER:
             number = _value("user.id", context)
             return vectors.entries.get(number, vectors.none) if isinstance(number, int) else vectors.none
@@ -78,3 +84,49 @@ def _value(name: str, context: Context) -> object:
     field = find_field(name)
     assert field is not None, name
     return field.get(context)
+
+
+def lie_in_memory(argv: Sequence[bytes]) -> bytes:
+    """argv as it lies in memory; a program without any gets an empty argument (kernel commit dcd46d897adb)."""
+    return b"".join(argument + b"\0" for argument in argv or [b""])
+
+
+def match_arguments(policy: KernelPolicy, memory: bytes) -> int:
+    """The terms that argv satisfies."""
+    if policy.arguments is None:
+        return policy.everything
+    marks = find_marks(policy.arguments, memory)
+    vector = policy.everything
+    for clause in policy.arguments.clauses:
+        vector &= clause.some if marks & clause.marks else clause.none
+    return vector
+
+
+def find_marks(automaton: ArgumentAutomaton, memory: bytes) -> int:
+    """The marks at the end of argv: one step for each byte, 16-bit states, marks in words of 64 bits."""
+    state, marks = automaton.start, 0
+    for byte in memory[:-1]:
+        state = _step(automaton, state, automaton.classes[byte])
+        if state >= automaton.marking_from:
+            marks = _mark(automaton.markings[_step(automaton, state, ENTER)], marks)
+    return _mark(automaton.markings[_step(automaton, state, END)], marks)
+
+
+def _step(automaton: ArgumentAutomaton, state: int, column: int) -> int:
+    own = _own(automaton, state, column)
+    return automaton.defaults[(_own(automaton, state, USUAL) or 0) + column] if own is None else own
+
+
+def _own(automaton: ArgumentAutomaton, state: int, column: int) -> int | None:
+    cell = state + column
+    return automaton.nexts[cell] if automaton.owners[cell] == state else None
+
+
+def _mark(marking: Marking, marks: int) -> int:
+    whole_word, changed = (1 << MARK_WORD_BITS) - 1, 0
+    for first in range(0, MARKS_MAX, MARK_WORD_BITS):
+        clears, sets, follows, old = (
+            part >> first & whole_word for part in (marking.clears, marking.sets, marking.follows, marks)
+        )
+        changed |= ((old & ~clears) | sets | (follows & (old << 1))) << first
+    return changed

@@ -108,6 +108,16 @@ def test_explain_says_what_the_kernel_could_not_decide(folder: Path) -> None:
     assert "kernel policy:   could not decide it: the kernel has no lookup for process.executable (contains)" in output
 
 
+def test_explain_says_what_arguments_take_of_the_automaton(folder: Path) -> None:
+    (folder / "args.yml").write_text(rule_text("sel: {CommandLine|contains: ' -e '}\ncondition: sel", number=3))
+    (folder / "names.yml").write_text(rule_text("sel: {CommandLine|re: '\\pL'}\ncondition: sel", number=4))
+
+    simple, refused = call("explain", "args", folder).output, call("explain", "names", folder).output
+
+    assert "kernel policy:   1 term over arguments (automaton); 5 states of the automaton by itself" in simple
+    assert "could not decide it: process.command_line (regex): the regular expression has \\p (column 2)" in refused
+
+
 def test_explain_of_a_correlation(folder: Path) -> None:
     output = call("explain", IDS[2], folder).output
 
