@@ -16,6 +16,7 @@ struct denial_event anchor_denial;
 struct file_change_event anchor_file_change;
 struct cgroup_event anchor_cgroup;
 struct task_facts anchor_task_facts;
+struct file_identity anchor_file_identity;
 struct loss_key anchor_loss_key;
 struct bucket anchor_bucket;
 struct bucket_key anchor_bucket_key;

@@ -5,13 +5,15 @@
  * itself.
  *
  * Hooks: bprm_check_security (denies an execution); sched_process_exec (ends it,
- * where there is no BPF LSM); sched_process_fork, cgroup_mkdir, cgroup_rmdir.
+ * where there is no BPF LSM); sched_process_fork, sched_process_exec, cgroup_mkdir,
+ * cgroup_rmdir for whose a task and a cgroup is.
  */
 #define SLOT_TRIES 16
 
 #include "emit.bpf.h"
 #include "limit.bpf.h"
 #include "policy_match.bpf.h"
+#include "runtime_mark.bpf.h"
 
 #define EPERM 1
 #define SIGKILL 9
@@ -19,10 +21,15 @@
 #define ELF_CLASS 4
 #define ELF_CLASS_32 1
 
-/* Whatever the policy says, these go on: our own tasks, and the first process. */
-static __always_inline bool is_exempt(struct task_struct *task)
+/* Whatever the policy says, these go on: our own tasks, the first process, and what sets a container up. */
+static __always_inline bool is_exempt(struct task_struct *task, struct file *file, u32 file_flags)
 {
-	return task->tgid == 1 || task_is_ours(task);
+	struct runtime_mark *mark;
+
+	if (task->tgid == 1 || task_is_ours(task))
+		return true;
+	mark = runtime_mark_of(task);
+	return mark && goes_on_setting_up(mark, task, file, file_flags);
 }
 
 static __always_inline void denial_submit(struct judgement *judgement, struct slot *slot, struct file *file,
@@ -109,7 +116,7 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
 	judge_bits(&judgement, POLICY_FLAGS, file_flags | (is_32bit(bprm) ? POLICY_FLAG_32BIT : 0));
 	judge_credentials(&judgement, task);
-	if (!judgement.summary || is_exempt(task))
+	if (!judgement.summary || is_exempt(task, file, file_flags))
 		return false;
 	slot = slot_take(EVENT_DENIAL, task);
 	if (!slot)
@@ -149,7 +156,7 @@ int on_exec_kill(u64 *ctx)
 	return 0;
 }
 
-/* What our own tasks fork is ours. */
+/* What our own tasks fork is ours, and a runtime's children are at its work. */
 SEC("tp_btf/sched_process_fork")
 int on_policy_fork(u64 *ctx)
 {
@@ -157,6 +164,18 @@ int on_policy_fork(u64 *ctx)
 
 	if (task_is_ours(parent))
 		bpf_task_storage_get(&own_tasks, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	runtime_mark_inherit(parent, child);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int on_policy_exec(u64 *ctx)
+{
+	struct task_struct *task = (void *)ctx[0];
+	struct file *file = ((struct linux_binprm *)ctx[2])->file;
+	u32 file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
+
+	runtime_mark_exec(task, file, file_flags, cgroup_slot(task_cgroup(task)) == POLICY_HOST);
 	return 0;
 }
 
@@ -170,7 +189,7 @@ int on_policy_cgroup_create(u64 *ctx)
 	if (!cgroup_carries_tag(cgroup))
 		return 0;
 	slot = cgroup_slot(cgroup);
-	if (slot == POLICY_HOST && is_container_name(cgroup->kn->name))
+	if (slot == POLICY_HOST && (runtime_mark_of(bpf_get_current_task_btf()) || is_container_name(cgroup->kn->name)))
 		slot = POLICY_PENDING;
 	if (slot != POLICY_HOST)
 		bpf_map_update_elem(&policy_cgroups, &id, &slot, BPF_ANY);

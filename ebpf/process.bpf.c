@@ -4,7 +4,8 @@
  *
  * Hooks: sched_process_fork, sched_process_exec, sched_process_exit (direct loads
  * through BTF); sys_exit_execve and sys_exit_execveat for failed execs; a task
- * iterator for what runs already at start-up.
+ * iterator for what runs already at start-up, a file iterator for what the kernel calls
+ * a file.
  */
 #include "maps.bpf.h"
 #include "emit.bpf.h"
@@ -270,6 +271,30 @@ int list_tasks(struct bpf_iter__task *ctx)
 	facts.tgid = task->tgid;
 	facts.parent_tgid = parent->tgid;
 	bpf_seq_write(seq, &facts, sizeof(facts));
+	return 0;
+}
+
+/* Whose descriptors list_files tells of. */
+__weak u32 inspected_tgid = 0;
+
+/* The kernel's own identity of files that a process has open: where stat(2) shows another one (overlayfs, btrfs),
+ * this is what programs see. */
+SEC("iter/task_file")
+int list_files(struct bpf_iter__task_file *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task = ctx->task;
+	struct file_identity identity = {};
+	struct file *file = ctx->file;
+	struct inode *inode;
+
+	if (!task || !file || (u32)task->tgid != *(volatile u32 *)&inspected_tgid)
+		return 0;
+	inode = file->f_inode;
+	identity.inode = inode->i_ino;
+	identity.device = device_number(inode->i_sb->s_dev);
+	identity.descriptor = ctx->fd;
+	bpf_seq_write(seq, &identity, sizeof(identity));
 	return 0;
 }
 

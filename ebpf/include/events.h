@@ -221,4 +221,12 @@ struct task_facts {
 	__u32 parent_tgid;
 };
 
+/* A file that a process has open, as programs see it. */
+struct file_identity {
+	__u64 inode;
+	__u64 device;
+	__u32 descriptor;
+	__u32 padding;
+};
+
 #endif

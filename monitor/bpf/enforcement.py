@@ -5,7 +5,7 @@ Which rules are in the policy, and for whom, is :mod:`monitor.runtime.enforcemen
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +21,13 @@ from monitor.bpf.ring import Ring
 from monitor.bpf.sensors import TAG_CONTROLLERS, LayoutMismatch
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
+from monitor.model.ids import FileIdentity
 from monitor.wire import _layout as layout
 
+_RUNTIME_FILE: Final = struct.Struct("<QQ")
+_ONE: Final = struct.pack("<I", 1)
 RING_BYTES: Final = 1 << 20
-LIFE_PROGRAMS: Final = ("on_policy_fork", "on_policy_cgroup_create", "on_policy_cgroup_remove")
+LIFE_PROGRAMS: Final = ("on_policy_fork", "on_policy_exec", "on_policy_cgroup_create", "on_policy_cgroup_remove")
 """Keep whose a cgroup and a task is."""
 TIER_PROGRAMS: Final = {"lsm": ("on_exec_check",), "kill": ("on_exec_kill",)}
 """By tier: lsm denies, kill ends what has been executed before its first instruction."""
@@ -130,6 +133,11 @@ class Enforcement:
     def mark_own_process(self) -> None:
         """Let this process and its future children do what they want."""
         mark_own_process(self.object)
+
+    def set_runtimes(self, files: Iterable[FileIdentity]) -> None:
+        """Say which programs are the host's container runtimes."""
+        for identity in files:
+            self.object.map_update("runtime_files", _RUNTIME_FILE.pack(identity.inode, identity.device), _ONE)
 
     def read_losses(self, ktime_ns: int) -> Iterator[LossReport]:
         """Denials that happened and could not be told, since the last call."""

@@ -33,6 +33,9 @@ class PolicyMaps(Protocol):
     def map_update(self, name: str, key: bytes, value: bytes) -> None:
         """Set one entry; OSError when the kernel refuses."""
 
+    def map_lookup(self, name: str, key: bytes) -> bytes | None:
+        """One value."""
+
     def map_delete(self, name: str, key: bytes) -> None:
         """Remove one entry, if it is there."""
 
@@ -101,6 +104,11 @@ class KernelPolicyWriter:
             LibbpfError: E2BIG when the table is full; the cgroup then is its parent's.
         """
         self._maps.map_update("policy_cgroups", _CGROUP.pack(cgroup_id), _INDEX.pack(slot))
+
+    def read_cgroup(self, cgroup_id: CgroupId) -> int | None:
+        """The slot that a cgroup has of its own."""
+        value = self._maps.map_lookup("policy_cgroups", _CGROUP.pack(cgroup_id))
+        return None if value is None else int(_INDEX.unpack(value[: _INDEX.size])[0])
 
     def read_cgroups(self) -> dict[CgroupId, int]:
         """The slot of each cgroup that has one of its own."""

@@ -4,9 +4,10 @@ Decides nothing about events: rings go to the runtime, losses and heartbeats com
 back as plain numbers.
 """
 
+import contextlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,9 +22,10 @@ from monitor.bpf.own_tasks import mark_own_process
 from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings, RingSettings
 from monitor.model.events import LossReport
-from monitor.model.ids import CgroupId, TaskFacts
+from monitor.model.ids import CgroupId, FileIdentity, TaskFacts
 from monitor.wire import _layout as layout
 
+_FILE_IDENTITY: Final = layout.STRUCTS["file_identity"]
 _TASK_FACTS: Final = layout.STRUCTS["task_facts"]
 _COUNTER_OWN_EVENTS: Final = 0
 _COUNTER_FORK_HOOK: Final = 1
@@ -76,6 +78,7 @@ CHANGE_TRACEPOINTS: Final = {
 _DIRECT_READS: Final = b"\0bpf_rdonly_cast\0"
 """A name among the strings of the kernel's types."""
 TASK_ITERATOR: Final = "list_tasks"
+FILE_ITERATOR: Final = "list_files"
 
 
 class SensorPlan(Struct, frozen=True):
@@ -230,6 +233,28 @@ class Sensors:
             TaskFacts(tgid, start, exec_id, CgroupId(cgroup_id), parent_tgid, parent_start)
             for start, exec_id, cgroup_id, parent_start, tgid, parent_tgid in _TASK_FACTS.iter_unpack(data[:whole])
         ]
+
+    def read_file_identities(self) -> dict[int, FileIdentity]:
+        """Of each file that this process has open: descriptor -> what programs see."""
+        self.object.variable_view("inspected_tgid").cast("I")[0] = os.getpid()
+        data = self.object.read_iterator(FILE_ITERATOR)
+        whole = len(data) - len(data) % _FILE_IDENTITY.size
+        return {
+            descriptor: FileIdentity(device, inode)
+            for inode, device, descriptor, _ in _FILE_IDENTITY.iter_unpack(data[:whole])
+        }
+
+    def identify_files(self, paths: Iterable[Path]) -> dict[Path, FileIdentity]:
+        """What programs see of files; those that cannot be opened are left out."""
+        with contextlib.ExitStack() as stack:
+            opened = {}
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+                    stack.callback(os.close, fd)
+                    opened[path] = fd
+            found = self.read_file_identities() if opened else {}
+        return {path: found[fd] for path, fd in opened.items() if fd in found}
 
     def mark_own_process(self) -> None:
         """Make this process and its future children and threads the service's own: counted, not streamed."""

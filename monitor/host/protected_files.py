@@ -3,6 +3,7 @@
 Only files that root owns and nobody else can write count. What is not installed is not looked for again.
 """
 
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,14 +45,28 @@ def find_runtime_files(folders: Iterable[str] = FOLDERS) -> frozenset[tuple[int,
     return frozenset(_find({name: PROGRAMS[name] for name in LOW_LEVEL_RUNTIMES}, tuple(folders)))
 
 
+def find_runtime_paths(folders: Iterable[str] = FOLDERS) -> list[Path]:
+    """The low-level runtimes that are installed here; one file may be there under several names."""
+    paths = [Path(folder, name) for folder in folders for name in LOW_LEVEL_RUNTIMES]
+    return [path for path in paths if (facts := _stat(path)) is not None and _is_trusted(facts)]
+
+
 def _find(programs: Mapping[str, str], folders: tuple[str, ...]) -> dict[tuple[int, int], str]:
     found: dict[tuple[int, int], str] = {}
     for folder in folders:
         for name, what in programs.items():
-            try:
-                facts = Path(folder, name).stat()
-            except OSError:
-                continue
-            if stat.S_ISREG(facts.st_mode) and facts.st_uid == 0 and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            facts = _stat(Path(folder, name))
+            if facts is not None and _is_trusted(facts):
                 found[facts.st_dev, facts.st_ino] = what
     return found
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _is_trusted(facts: os.stat_result) -> bool:
+    return stat.S_ISREG(facts.st_mode) and facts.st_uid == 0 and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

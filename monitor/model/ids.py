@@ -14,6 +14,14 @@ Tid = NewType("Tid", int)
 """Thread id in the first pid namespace."""
 
 
+class FileIdentity(NamedTuple):
+    """What the kernel calls a file, whatever its names are."""
+
+    device: int
+    """Of its file system's superblock; ``stat`` shows another one on overlayfs and btrfs."""
+    inode: int
+
+
 class ProcessKey(NamedTuple):
     """One life of one process: pids are reused, this pair is not.
 

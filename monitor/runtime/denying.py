@@ -6,7 +6,8 @@ not to start: the rules then only tell, and status says why.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Final, Protocol
 
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
@@ -16,9 +17,10 @@ from monitor.bpf.pins import find_pin_obstacle
 from monitor.bpf.ring import Ring
 from monitor.config.settings import Settings
 from monitor.host.cgroups import TagHierarchy
+from monitor.host.protected_files import find_runtime_paths
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, LossReport, PolicyChange
-from monitor.model.ids import CgroupId
+from monitor.model.ids import CgroupId, FileIdentity
 from monitor.rules.denials import DenyRule, denies
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, PlannedDenial, list_refusals, plan_denials
@@ -44,6 +46,9 @@ class Neighbours(Protocol):
 
     def feed_record(self, data: memoryview, offset: int, length: int) -> None:
         """Take a record of a ring."""
+
+    def identify_files(self, paths: Iterable[Path]) -> dict[Path, FileIdentity]:
+        """What programs see of files."""
 
     def read_later(self, ring: Ring) -> None:
         """Read this ring too."""
@@ -141,6 +146,7 @@ class Denying:
         for change in self._book.list_changes(time.monotonic_ns()):
             self._neighbours.feed_event(change)
         self._enforcer = Enforcer(self._enforcement, self._settings, self._neighbours.find_container_of, self._tell)
+        self._enforcement.set_runtimes(self._neighbours.identify_files(find_runtime_paths()).values())
         self._neighbours.read_later(self._enforcement.ring)
         if self._is_known:
             self._enforcement.mark_own_process()
@@ -177,6 +183,11 @@ class Denying:
         """Forget a cgroup that is gone."""
         if self._enforcer is not None:
             self._enforcer.untag_cgroup(cgroup_id)
+
+    def on_tick(self) -> None:
+        """Time has passed."""
+        if self._enforcer is not None:
+            self._enforcer.on_tick()
 
     def set_tag_hierarchy(self, hierarchy: TagHierarchy) -> None:
         """Tell containers apart by another hierarchy."""

@@ -5,6 +5,7 @@ cgroups (by way of :class:`~monitor.runtime.ports.KernelTags`), the service of r
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -25,6 +26,8 @@ from monitor.rules.kernel_policy import KernelPolicy, PolicyError
 from monitor.wire import _layout as layout
 
 _LOG: Final = logging.getLogger(__name__)
+DOUBT_S: Final = 5.0
+"""A runtime makes the cgroup first and moves its task there a moment later; then it is known to be a container's."""
 _TOLD_BY_PATH: Final = frozenset({"container.id", "container.runtime", "container.nested.id", "container.pod.id"})
 """What a cgroup's path says of its container; the rest comes from the runtime."""
 _NOBODY: Final = Process(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), None, None)
@@ -57,6 +60,8 @@ class Enforcer:
         self._free = [slot for slot in slots if slot not in taken]
         self._waiting: dict[CgroupId, int] | None = {}
         """Cgroups to be told of once a policy of ours is in force; None: one is."""
+        self._doubtful: dict[CgroupId, float] = {}
+        """Cgroups that a runtime's task has made, or that have a container's name, with nobody in it: until when."""
         self.without_slot = 0
         """Containers for which there was no room: rules for any container hold there, no others."""
 
@@ -93,13 +98,28 @@ class Enforcer:
         """Say whose a cgroup is. Raises ``OSError`` when the table of cgroups is full."""
         container = self._find_container(cgroup_id) if is_container else None
         slot = layout.POLICY_HOST if container is None else self._find_slot(container)
+        if container is None and self._is_pending(cgroup_id):
+            self._doubtful[cgroup_id] = time.monotonic() + DOUBT_S
+            return
         if self._waiting is None:
             self._enforcement.policy.set_cgroup(cgroup_id, slot)
         else:
             self._waiting[cgroup_id] = slot
 
+    def on_tick(self) -> None:
+        """What the kernel side took for a container's, and turned out to be none, is the host's."""
+        now = time.monotonic()
+        for cgroup_id in [each for each, until in self._doubtful.items() if until <= now]:
+            del self._doubtful[cgroup_id]
+            if self._find_container(cgroup_id) is None:
+                self._enforcement.policy.set_cgroup(cgroup_id, layout.POLICY_HOST)
+
+    def _is_pending(self, cgroup_id: CgroupId) -> bool:
+        return self._enforcement.policy.read_cgroup(cgroup_id) == layout.POLICY_PENDING
+
     def untag_cgroup(self, cgroup_id: CgroupId) -> None:
         """The cgroup is gone (the kernel side has forgotten it already): its container's slot is free again."""
+        self._doubtful.pop(cgroup_id, None)
         for identity, container in self._containers.items():
             if container.cgroup_id == cgroup_id:
                 self._free.append(self._slots.pop(identity))

@@ -10,8 +10,9 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct, structs
@@ -28,7 +29,7 @@ from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.protected_files import find_protected_files, find_runtime_files
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, ServiceFailure, Tick
-from monitor.model.ids import CgroupId, ProcessKey
+from monitor.model.ids import CgroupId, FileIdentity, ProcessKey
 from monitor.responders.frozen import FrozenBook
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
@@ -274,6 +275,10 @@ class Service:
         """Take a record of a ring."""
         self.pipeline.feed_record(data, offset, length)
 
+    def identify_files(self, paths: Iterable[Path]) -> dict[Path, FileIdentity]:
+        """What programs see of files."""
+        return self.sensors.identify_files(paths)
+
     def read_later(self, ring: Ring) -> None:
         """Read this ring too."""
         self.reader.read_later(ring)
@@ -309,6 +314,7 @@ class Service:
             self.collect_losses(now)
         if self._ticks % HEARTBEAT_EVERY_TICKS == 0:
             self._check_heartbeat(now)
+        self.denying.on_tick()
         for act in self.on_tick:
             act()
 

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x64f83c8787fd2822
+FINGERPRINT: Final = 0x6655dd5fd1ef9194
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -159,6 +159,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "cgroup_event": Struct("<HHIIIQQQQQIIQIHH"),  # 80 bytes
     "denial_event": Struct("<HHIIIQQQQQIIQQIIIIHHHH"),  # 104 bytes
     "file_change_event": Struct("<HHIIIQQQQQIIQQQIIIIIIHHHH"),  # 120 bytes
+    "file_identity": Struct("<QQII"),  # 24 bytes
     "file_open_event": Struct("<HHIIIQQQQQIIQQIIIIIiIHH"),  # 112 bytes
     "loss_key": Struct("<QII"),  # 16 bytes
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
@@ -248,6 +249,12 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "path_length",
         "other_offset",
         "other_length",
+    ),
+    "file_identity": (
+        "inode",
+        "device",
+        "descriptor",
+        "padding",
     ),
     "file_open_event": (
         "type",
