@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "freeze": ("monitor.cli.freeze", "freeze", "Stop every process of a container, for a time."),
     "thaw": ("monitor.cli.thaw", "thaw", "Let a frozen container run again."),
     "kill": ("monitor.cli.kill", "kill", "Kill every process of a container."),
+    "detach": ("monitor.cli.detach", "detach", "End what denies in the kernel although no service runs."),
     "rules": ("monitor.cli.rules", "rules_group", "Check, list, explain and test rules."),
     "record": ("monitor.cli.record", "record", "Keep every event in a file."),
     "replay": ("monitor.cli.replay", "replay_command", "Run a recording through the engine again."),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from monitor.model.events import Denial, PolicyChange
-from monitor.model.rule import Rule, Severity
+from monitor.model.rule import SELF_TEST_RULE, Rule, Severity
 
 KILL: Final = "kill"
 GENERATIONS_MAX: Final = 16
@@ -30,9 +30,11 @@ class Policies:
             self._rule_ids.popitem(last=False)
 
     def find_rules(self, event: Denial, find_rule: Callable[[str], Rule | None]) -> list[Rule]:
-        """The rules that the event fulfilled; at least one."""
+        """The rules that the event fulfilled; none when it was a test of ours."""
         ids = self._rule_ids.get(event.generation, ())
         found = dict.fromkeys(ids[number] for number in event.terms if number < len(ids))
+        if SELF_TEST_RULE in found:
+            return []
         return [find_rule(rule_id) or _former(rule_id) for rule_id in found] or [_former("")]
 
 

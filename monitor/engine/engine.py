@@ -343,6 +343,9 @@ class Engine:
 
     def _on_denial(self, event: Denial, effects: list[Effect]) -> None:
         rules = self._policies.find_rules(event, self._rules.get)
+        if not rules:
+            self._service_events += 1
+            return
         context = self._enricher.attempt(replace(event, rules=tuple(rule.name for rule in rules)))
         effects.append(EmitEvent(context))
         if event.tier != KILL:  # its exec was seen, and is judged

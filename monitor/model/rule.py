@@ -1,9 +1,12 @@
 """What a rule is called and what it asks for; how it matches is :mod:`monitor.rules`."""
 
 import enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
+
+SELF_TEST_RULE: Final = "stockade-self-test"
+"""Id of the rule by which the service proves that denial works; nobody is told of what it denies."""
 
 
 class Severity(enum.IntEnum):

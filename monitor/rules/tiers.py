@@ -66,7 +66,7 @@ def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
         return PlannedDenial(rule, OBSERVE, rule.not_decidable)
     if reason := _unhooked(rule):
         return PlannedDenial(rule, OBSERVE, reason)
-    return PlannedDenial(rule, host.best, host.lsm)
+    return PlannedDenial(rule, host.best, host.kill or host.lsm)
 
 
 def _unhooked(rule: DenyRule) -> str:

@@ -24,6 +24,7 @@ from monitor.model.ids import CgroupId, FileIdentity
 from monitor.rules.denials import DenyRule, denies
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, PlannedDenial, list_refusals, plan_denials
+from monitor.runtime.denial_canary import DenialCanary
 from monitor.runtime.enforcement import Enforcer
 from monitor.runtime.pinned import Pinned
 from monitor.runtime.policy_book import PolicyBook
@@ -62,13 +63,13 @@ class Denying:
 
     def __init__(self, settings: Settings, hierarchy: TagHierarchy, neighbours: Neighbours, boot_id: str) -> None:
         self._settings = settings
-        self._hierarchy = hierarchy
+        self._hierarchy = hierarchy.controller, hierarchy.hierarchy_id
         self._neighbours = neighbours
         self._enforcement: Enforcement | None = None
         self._enforcer: Enforcer | None = None
         self._pinned = Pinned(settings.pin_dir)
         self._book = PolicyBook(settings.state_dir, boot_id)
-        self._is_known = False
+        self._canary = DenialCanary()
         self._host: HostTiers | None = None
         self.planned: tuple[PlannedDenial, ...] = ()
 
@@ -119,40 +120,60 @@ class Denying:
             ValueError: they do not fit, or ask for a tier that they cannot have.
         """
         planned = plan_denials(rules.denials, self.host) if rules.denials else ()
-        wanted = tuple(each.deny for each in planned if each.tier != OBSERVE)
-        if any(denies(each.rule, self._settings.mode) for each in wanted) and self._enforcement is None:
-            planned = self._load(planned)
-        if refusals := list_refusals(planned):
-            raise ValueError("; ".join(refusals))
-        if self._enforcer is not None:
-            self._apply(wanted)
-        else:
-            self._pinned.retire(self._neighbours.feed_record)
+        if self._enforcement is None and any(denies(each.rule, self._settings.mode) for each in _decidable(planned)):
+            planned = self._start(planned)
+        elif self._enforcement is not None:
+            _check(planned)
+            self._apply(_decidable(planned))
+        _check(planned)
+        self._pinned.retire(self._neighbours.feed_record)
         self.planned = planned
 
-    def _load(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
-        """Load and attach, or take over; where the kernel refuses, the plan without it."""
-        plan = EnforcementPlan(
-            self.host.best, self._hierarchy.controller, self._hierarchy.hierarchy_id, self._settings.limiter
-        )
+    def _start(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
+        """Load what denies, and prove it; answers the plan with the tier that holds."""
+        while (tier := self.host.best) != OBSERVE:
+            _check(planned)
+            obstacle = self._load(_decidable(planned))
+            if not obstacle:
+                return planned
+            _LOG.warning("tier %s cannot be had: %s (run `stockade doctor`)", tier, obstacle)
+            self._host = self._without(tier, obstacle)
+            planned = plan_denials([each.deny for each in planned], self._host)
+        return planned
+
+    def _without(self, tier: str, obstacle: str) -> HostTiers:
+        """What is left of this host when a tier has turned out not to work."""
+        if tier != LSM:
+            return HostTiers(self.host.lsm, obstacle)
+        return HostTiers(obstacle, "" if self._settings.enforcement.tier == AUTO else NOT_ASKED)
+
+    def _load(self, wanted: tuple[DenyRule, ...]) -> str:
+        """Load, attach and prove, or take over; answers why it is no use, if it is none."""
+        plan = EnforcementPlan(self.host.best, *self._hierarchy, self._settings.limiter)
         try:
             self._enforcement = self._pinned.start(get_enforcement_object(), plan)
         except (LibbpfError, FileNotFoundError) as error:
-            reason = f"the kernel refuses it: {error.strerror or error}"
-            _LOG.warning("nothing will be denied: %s (run `stockade doctor`)", reason)
-            self._host = HostTiers(reason, reason)
-            return plan_denials([each.deny for each in planned], self._host)
+            return f"the kernel refuses it: {error.strerror or error}"
         self._enforcement.policy.continue_from(self._book.last_generation)
         for change in self._book.list_changes(time.monotonic_ns()):
             self._neighbours.feed_event(change)
         self._enforcer = Enforcer(self._enforcement, self._settings, self._neighbours.find_container_of, self._tell)
         self._enforcement.set_runtimes(self._neighbours.identify_files(find_runtime_paths()).values())
-        self._neighbours.read_later(self._enforcement.ring)
-        if self._is_known:
-            self._enforcement.mark_own_process()
         for cgroup_id, is_container in self._neighbours.list_cgroups():
             self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)
-        return planned
+        self._apply(wanted)
+        if not self._canary.is_refused():
+            self._give_up()
+            return "a program that had to be refused was not"
+        self._neighbours.read_later(self._enforcement.ring)
+        self._enforcement.mark_own_process()
+        return ""
+
+    def _give_up(self) -> None:
+        assert self._enforcement is not None
+        self._pinned.remove()
+        self._enforcement.close()
+        self._enforcement = self._enforcer = None
 
     def _tell(self, generation: int, rule_ids: tuple[str, ...]) -> None:
         self._book.write(generation, rule_ids)
@@ -161,18 +182,11 @@ class Denying:
     def _apply(self, wanted: tuple[DenyRule, ...]) -> None:
         assert self._enforcer is not None
         try:
-            self._enforcer.apply(wanted)
-            self._pinned.retire(self._neighbours.feed_record)
+            self._enforcer.apply((self._canary.rule, *wanted))
         except OSError as error:
             raise ValueError(f"the kernel refuses the deny policy: {error.strerror}; the old one stays") from error
 
     # --- what the service tells ----------------------------------------------------------------
-
-    def know_ourselves(self) -> None:
-        """From here on our own tasks do what they want."""
-        self._is_known = True
-        if self._enforcement is not None:
-            self._enforcement.mark_own_process()
 
     def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
         """Say what a cgroup is."""
@@ -189,11 +203,11 @@ class Denying:
         if self._enforcer is not None:
             self._enforcer.on_tick()
 
-    def set_tag_hierarchy(self, hierarchy: TagHierarchy) -> None:
+    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
         """Tell containers apart by another hierarchy."""
-        self._hierarchy = hierarchy
+        self._hierarchy = (controller, hierarchy_id)
         if self._enforcement is not None:
-            self._enforcement.set_tag_hierarchy(hierarchy.controller, hierarchy.hierarchy_id)
+            self._enforcement.set_tag_hierarchy(controller, hierarchy_id)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits."""
@@ -218,6 +232,17 @@ class Denying:
             self._enforcement.close()
         self._enforcement, self._enforcer = None, None
         self._pinned.close()
+
+
+def _check(planned: Iterable[PlannedDenial]) -> None:
+    """Raise ValueError when a rule asks for a tier that it does not get."""
+    if refusals := list_refusals(planned):
+        raise ValueError("; ".join(refusals))
+
+
+def _decidable(planned: Iterable[PlannedDenial]) -> tuple[DenyRule, ...]:
+    """What the kernel gets, the rules that are only told of among them."""
+    return tuple(each.deny for each in planned if each.tier != OBSERVE)
 
 
 def find_host_tiers(asked: str, find_obstacle: Callable[[], str] = find_lsm_obstacle) -> HostTiers:

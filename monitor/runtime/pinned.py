@@ -97,6 +97,14 @@ class Pinned:
             self._has_mounted = False
 
 
+def detach_all(pin_dir: Path) -> int:
+    """End whatever is pinned there; answers how many generations there were."""
+    folders = list_generations(pin_dir)
+    for folder in folders:
+        folder.remove()
+    return len(folders)
+
+
 def _start_anew(path: Path, plan: EnforcementPlan) -> Enforcement:
     enforcement = Enforcement(path, plan)
     try:

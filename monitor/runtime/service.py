@@ -29,7 +29,7 @@ from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.protected_files import find_protected_files, find_runtime_files
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, ServiceFailure, Tick
-from monitor.model.ids import CgroupId, FileIdentity, ProcessKey
+from monitor.model.ids import CgroupId, FileIdentity, ProcessKey, TaskFacts
 from monitor.responders.frozen import FrozenBook
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
@@ -116,7 +116,7 @@ class Service:
         )
         self.denying = Denying(settings, parts.hierarchy, self, parts.origin.boot_id)
         self.pipeline.ports.tags = (parts.sensors, self.denying)
-        self.tagging = Tagging(parts.hierarchy, parts.sensors, self.pipeline.feed_event, self.engine.is_host_cgroup)
+        self.tagging = Tagging(parts.hierarchy, self, self.pipeline.feed_event, self.engine.is_host_cgroup)
         self.pipeline.ports.gate = self.tagging.admit if self.tagging.is_watching else None
         self.reader = RingReader(
             parts.sensors.urgent,
@@ -172,14 +172,14 @@ class Service:
             ) from error
         if not self.sees_whole_host:
             _LOG.warning("%s", FOREIGN_PIDS)
-        try:
-            self._deny_by(self.parts.rules)
-        except ValueError as error:
-            raise KernelSupportError(str(error)) from error
         self.reader.start()
         self_test_s = await self.canary.run()
         self.pipeline.ports.sinks = self.parts.sinks
         self._know_ourselves()
+        try:
+            self._deny_by(self.parts.rules)
+        except ValueError as error:
+            raise KernelSupportError(str(error)) from error
         self.responses.start()
         containers = sum(not self.engine.is_gone(container) for container in self.engine.containers())
         return Readiness(self_test_s, int(self.engine.stats()["processes"]), containers)
@@ -187,7 +187,6 @@ class Service:
     def _know_ourselves(self) -> None:
         """From here on, what we do ourselves is counted and not streamed, and the guardrails know us."""
         self.sensors.mark_own_process()
-        self.denying.know_ourselves()
         own = [task for task in self.sensors.read_tasks() if task.tgid == os.getpid()]
         keys = frozenset(ProcessKey(task.tgid, task.start_boottime_ns) for task in own)
         self._replace_facts(structs.replace(self._guardrail_facts, service_keys=keys))
@@ -261,7 +260,7 @@ class Service:
         self._guardrail_facts = facts
         self.engine.replace_facts(facts)
 
-    # -- what denies asks of us
+    # -- what the parts ask of us
 
     def find_container_of(self, cgroup_id: CgroupId) -> Container | None:
         """The container of a cgroup."""
@@ -274,6 +273,15 @@ class Service:
     def feed_record(self, data: memoryview, offset: int, length: int) -> None:
         """Take a record of a ring."""
         self.pipeline.feed_record(data, offset, length)
+
+    def read_tasks(self) -> list[TaskFacts]:
+        """All processes, with the cgroups that they are in now."""
+        return self.sensors.read_tasks()
+
+    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
+        """Tag by this hierarchy from now on."""
+        self.sensors.set_tag_hierarchy(controller, hierarchy_id)
+        self.denying.set_tag_hierarchy(controller, hierarchy_id)
 
     def identify_files(self, paths: Iterable[Path]) -> dict[Path, FileIdentity]:
         """What programs see of files."""

@@ -11,7 +11,7 @@ import pytest
 from tests.support.documents import field, has
 from tests.support.rule_texts import rule_text
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.service import Service
+from tests.support.service import REPOSITORY, Service, stockade_command
 
 pytestmark = pytest.mark.kernel
 
@@ -127,3 +127,21 @@ def test_without_a_bpffs_denial_ends_with_the_service_and_status_says_so(
         assert any("denial would not outlive the service" in note for note in running.status()["notes"])
         running.kill()
     assert not is_denied(host, canary)
+
+
+def test_detach_ends_what_a_crash_has_left_and_leaves_a_running_service_alone(
+    host: Sandbox, folder: Path, canary: Path
+) -> None:
+    words = stockade_command("detach", f"--run-dir={folder}/run", f"--pin-dir={folder}/bpf")
+    with service(host, folder) as crashed:
+        refused = host.run(words, check=False, env={"PYTHONPATH": str(REPOSITORY)})
+        assert (refused.returncode, is_denied(host, canary)) == (2, True)
+        assert "another stockade" in refused.stderr
+        crashed.kill()
+    assert is_denied(host, canary)
+
+    done = host.run(words, env={"PYTHONPATH": str(REPOSITORY)})
+
+    assert done.stdout.startswith("denial is ended")
+    assert not is_denied(host, canary)
+    assert host.run(words, env={"PYTHONPATH": str(REPOSITORY)}).stdout == "nothing is attached\n"

@@ -1,0 +1,64 @@
+"""A tier that loads and does not deny is found out, and given up."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.bpf.ring import Ring
+from monitor.config.settings import EnforcementSettings, Settings
+from monitor.host.cgroups import find_tag_hierarchy
+from monitor.model.container import Container
+from monitor.model.events import AnyEvent
+from monitor.model.ids import CgroupId, FileIdentity
+from monitor.rules.tiers import OBSERVE
+from monitor.runtime.denial_canary import DenialCanary
+from monitor.runtime.denying import Denying
+from tests.support.rule_texts import load_text, rule_text
+
+pytestmark = pytest.mark.kernel
+
+
+class Nobody:
+    """A service with no containers, that hears and reads nothing."""
+
+    def find_container_of(self, _: CgroupId) -> Container | None:
+        return None
+
+    def feed_event(self, _: AnyEvent) -> None: ...
+
+    def feed_record(self, _data: memoryview, _offset: int, _length: int) -> None: ...
+
+    def read_later(self, _: Ring) -> None: ...
+
+    def identify_files(self, _: Iterable[Path]) -> dict[Path, FileIdentity]:
+        return {}
+
+    def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
+        return iter(())
+
+
+def test_a_canary_that_runs_ends_the_tier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(
+        mode="enforce",
+        state_dir=tmp_path,
+        pin_dir=tmp_path / "file" / "bpf",
+        enforcement=EnforcementSettings(tier="kill"),
+    )
+    extra = "status: stable\nstockade: {response: deny}\n"
+    rules = load_text(tmp_path, rule_text("{s: {Image: /nonexistent/canary}, condition: s}", extra=extra))
+    denying = Denying(settings, find_tag_hierarchy(), Nobody(), "boot")
+    try:
+        denying.replace_rules(rules)
+        assert denying.tier == "kill"
+        denying.close()
+
+        monkeypatch.setattr(DenialCanary, "is_refused", lambda _: False)
+        denying = Denying(settings, find_tag_hierarchy(), Nobody(), "boot")
+        denying.replace_rules(rules)
+
+        assert denying.tier == OBSERVE
+        assert "had to be refused was not" in denying.planned[0].reason
+    finally:
+        denying.close()
