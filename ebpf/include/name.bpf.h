@@ -4,12 +4,14 @@
  * to. "." and ".." are resolved, as the kernel does it where no link is in the way; links are not. So the result
  * is a claim (FILE_PATH_CLAIMED), the more as another thread can have rewritten the text since.
  *
- * It lies where a walked path does (path.bpf.h), so it is matched and reported like one. The name is taken from its
- * end, as the walk goes, which then goes on from the folder.
+ * It lies where a walked path does (path.bpf.h), so it is matched and reported like one. A name without dots and
+ * double slashes, as most are, is put there as it is; another one is taken apart from its end, as the walk goes. The
+ * walk then goes on from the folder.
  */
 #ifndef STOCKADE_NAME_BPF_H
 #define STOCKADE_NAME_BPF_H
 
+#include "chain_tag.bpf.h"
 #include "match.bpf.h"
 
 #define AT_FDCWD (-100)
@@ -69,6 +71,68 @@ static long name_step(u32 index, struct name_walk *walk)
 	slot->name_at = at - 1;
 	slot->name_end = at - 1;
 	return !at;
+}
+
+/* The top bit of each byte that equals `byte`, and no other. */
+static __always_inline u64 bytes_equal(u64 word, u8 byte)
+{
+	u64 rest = word ^ EACH_BYTE(byte), low = EACH_BYTE(0x7f);
+
+	return ~(((rest & low) + low) | rest | low);
+}
+
+/* Eight bytes: is there a slash, and a dot or another slash behind it? */
+static long name_plain_step(u32 index, struct name_walk *walk)
+{
+	struct slot *slot = walk->slot;
+	const u8 *text = &slot->path[CLAIMED_PATH_BEGIN + (index * 8 & (PATH_BYTES_MAX - 1))];
+	u64 here = bytes_equal(word_at(text), '/'), next = word_at(text + 1);
+
+	if (!(here & (bytes_equal(next, '/') | bytes_equal(next, '.'))))
+		return 0;
+	slot->name_ups = 1;
+	return 1;
+}
+
+/* Nothing in it to take out. What an earlier name has left behind its end may say no, which costs time and nothing
+ * else. */
+static __always_inline bool name_is_plain(struct slot *slot, u32 length, struct name_walk *walk)
+{
+	if (!length || name_byte(slot, 0) == '.' || name_byte(slot, length - 1) == '/')
+		return false;
+	slot->name_ups = 0;
+	bpf_loop((length + 7) / 8, name_plain_step, walk, 0);
+	return !slot->name_ups;
+}
+
+/* The whole name at the end of slot->path, with a slash in front. */
+static __always_inline void name_copy(struct slot *slot, u32 length)
+{
+	u32 cursor = PATH_BYTES_MAX - length, bytes = length;
+	bool is_absolute = name_byte(slot, 0) == '/';
+
+	asm volatile("" : "+r"(cursor), "+r"(bytes));
+	bpf_probe_read_kernel(&slot->path[cursor & (PATH_BYTES_MAX - 1)], bytes & (PATH_BYTES_MAX - 1),
+			      &slot->path[CLAIMED_PATH_BEGIN]);
+	if (!is_absolute) {
+		cursor -= 1;
+		asm volatile("" : "+r"(cursor));
+		slot->path[cursor & (PATH_BYTES_MAX - 1)] = '/';
+	}
+	slot->cursor = cursor;
+}
+
+/* Is the task's root that of its mount namespace, as it nearly always is? Then an absolute name is a path. */
+static __always_inline bool root_is_top(struct task_struct *task)
+{
+	struct vfsmount *vfsmount = task->fs->root.mnt;
+	struct mount *mount = mount_of(vfsmount), *top = task->nsproxy->mnt_ns->root;
+	struct mount_facts facts;
+
+	mount_probe(mount, &facts);
+	if (!is_same(task->fs->root.dentry, facts.root))
+		return false;
+	return is_same(mount, top) || chain_covers_top(&facts, top);
 }
 
 struct name_climb {
@@ -159,11 +223,17 @@ __noinline int name_resolve(struct slot *slot, struct name_argument *name)
 	if (!slot || !name)
 		return 0; /* never; the verifier asks */
 	length = name_read(slot, name->text);
-	slot->name_at = length;
-	slot->name_end = length;
-	slot->name_ups = 0;
 	slot->cursor = PATH_BYTES_MAX;
-	bpf_loop(PATH_BYTES_MAX, name_step, &walk, 0);
+	if (name_is_plain(slot, length, &walk)) {
+		name_copy(slot, length);
+		if (name_byte(slot, 0) == '/' && root_is_top(task))
+			return 0;
+	} else {
+		slot->name_at = length;
+		slot->name_end = length;
+		slot->name_ups = 0;
+		bpf_loop(PATH_BYTES_MAX, name_step, &walk, 0);
+	}
 	if (!name_folder(slot, length, name->folder, task, &place)) {
 		slot->path_flags |= FILE_PATH_TRUNCATED;
 		return 0;

@@ -22,6 +22,7 @@ from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Or, Regex, T
 from monitor.rules.regex_literals import find_literal_prefix
 
 PREFIX_BYTES_MAX = 255
+_PREFIX_RANK = 2
 SUFFIX_BYTES_MIN = 2
 
 
@@ -135,19 +136,20 @@ def _union(parts: Iterable[Terms]) -> Terms:
 
 
 def _cost(terms: tuple[PathTerm, ...]) -> tuple[int, int, int]:
-    """More telling and fewer patterns first, then the longest literal.
+    """More telling and fewer patterns first, then the longest literal; of prefixes the longest first.
 
     A whole last name is dismissed by a bitmap in the kernel; a prefix costs a tag of the directories, and
     one as short as ``/proc/`` lets a crowd through; an ending without a slash is shared by many names.
     """
     shortest = min((len(term.text) for term in terms), default=0)
-    return (max(map(_rank, terms), default=0), len(terms), -shortest)
+    rank = max(map(_rank, terms), default=0)
+    return (rank, -shortest, len(terms)) if rank == _PREFIX_RANK else (rank, len(terms), -shortest)
 
 
 def _rank(term: PathTerm) -> int:
     if term.kind is PatternKind.SUFFIX:
         return 1 if "/" in term.text else 3
-    return {PatternKind.EXACT: 0, PatternKind.PREFIX: 2}.get(term.kind, 4)
+    return {PatternKind.EXACT: 0, PatternKind.PREFIX: _PREFIX_RANK}.get(term.kind, 4)
 
 
 def _text_term(field: str, match: str, value: str, *, relative: bool) -> Terms:

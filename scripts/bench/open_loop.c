@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The loops that open_cost.py times. Reads orders from standard input, one a line,
+ * The loops that open_cost.py and change_cost.py time. Reads orders from standard input, one a line,
  * and answers each with the CPU time of this thread in nanoseconds per turn:
  *
  *	open PATH COUNT		open and close a file
  *	getpid COUNT		a system call that opens nothing
  *	grow - 1		have a table of descriptors that has grown, from now on
+ *	change PATH COUNT	give a file another name (link), rename that, remove it
+ *	enter PATH 1		work in this folder from now on
  *	find PATH		open and read (64 KiB) each regular file below a directory; ns in all
  */
 #define _GNU_SOURCE
@@ -43,6 +45,19 @@ static int open_close(const char *path, long count)
 	return 0;
 }
 
+static int link_rename_unlink(const char *path, long count)
+{
+	char made[4096 + 8], moved[4096 + 8];
+
+	snprintf(made, sizeof(made), "%s.made", path);
+	snprintf(moved, sizeof(moved), "%s.moved", path);
+	for (long i = 0; i < count; i++) {
+		if (link(path, made) || rename(made, moved) || unlink(moved))
+			return -1;
+	}
+	return 0;
+}
+
 static int read_file(const char *path, const struct stat *status, int type, struct FTW *where)
 {
 	int fd;
@@ -66,6 +81,12 @@ static double obey(const char *what, const char *path, long count)
 
 	if (!strcmp(what, "open")) {
 		if (open_close(path, count))
+			return -1;
+	} else if (!strcmp(what, "change")) {
+		if (link_rename_unlink(path, count))
+			return -1;
+	} else if (!strcmp(what, "enter")) {
+		if (chdir(path))
 			return -1;
 	} else if (!strcmp(what, "grow")) {
 		if (dup2(0, GROWN_DESCRIPTOR) < 0)
