@@ -75,6 +75,8 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_standard_streams()
+    if "_STOCKADE_COMPLETE" in os.environ:
+        cli.main(prog_name="stockade")  # a shell that asks what could come next; it ends here
     try:
         # Not cli.main(): it makes exit status 1 of a reader that has gone.
         with cli.make_context("stockade", sys.argv[1:]) as context:

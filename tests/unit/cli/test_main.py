@@ -42,6 +42,13 @@ def test_a_reader_that_has_gone_is_no_error(command: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_shell_is_told_how_to_complete_our_commands() -> None:
+    done = stockade('exec "$@"', _STOCKADE_COMPLETE="bash_source")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "complete -o nosort -F _stockade_completion stockade" in done.stdout
+
+
 @pytest.mark.parametrize("mistake", [(), ("no-such-command",), ("run", "--no-such-option")])
 def test_a_mistake_is_one_although_nobody_reads_of_it(mistake: tuple[str, ...]) -> None:
     assert run_without_reader(*mistake, stderr=subprocess.STDOUT).returncode == 2
