@@ -1,5 +1,6 @@
 """What the container tests share: one root file system and its programs for the whole run, a service for a module."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.support.programs import build_programs, find_loader
 from tests.support.rootfs import build_rootfs
 from tests.support.sandbox import Sandbox, find_modes
 from tests.support.service import Service, Tail
+from tests.support.traces import find_cgroups
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,14 @@ def sandbox() -> Iterator[Sandbox]:
     """A sandbox in this machine's own cgroup mode, with a network of its own."""
     with Sandbox(find_modes()[0], network=True) as made:
         yield made
+
+
+@pytest.fixture
+def parent() -> Iterator[str]:
+    """Name of a cgroup for containers of this test alone: other test runs may be about. In the end it must be gone."""
+    name = f"parent-{secrets.token_hex(8)}"
+    yield name
+    assert find_cgroups(name) == []
 
 
 @pytest.fixture(scope="module")

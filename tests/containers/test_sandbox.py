@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import oci, supervisor
 from tests.support.sandbox import Sandbox, SandboxError, find_modes
-from tests.support.traces import cgroup_tree, switched_on, wait_gone
+from tests.support.traces import find_cgroups, switched_on, wait_gone
 
 pytestmark = pytest.mark.containers
 
@@ -39,9 +39,9 @@ def test_mounts_and_network_are_private() -> None:
 
 
 @pytest.mark.parametrize(("runtime", "mode"), oci.find_combinations())
-def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Path) -> None:
-    cgroups, controllers = cgroup_tree(), switched_on()
-    wish = oci.Wish(cgroup_path=f"/kubepods/besteffort/pod1234/{oci.new_id()}")
+def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Path, parent: str) -> None:
+    controllers = switched_on()
+    wish = oci.wish_below(f"{parent}/besteffort/pod1234")
     with Sandbox(mode, network=True) as sandbox:
         with oci.start_container(sandbox, runtime, rootfs, wish=wish) as container:
             pid = container.pid
@@ -54,7 +54,7 @@ def test_a_container_runs_and_leaves_nothing(runtime: str, mode: str, rootfs: Pa
 
     assert all(number > 1 for number in ids.values())
     wait_gone(pid)
-    assert cgroup_tree() == cgroups
+    assert find_cgroups(parent) == []
     assert switched_on() == controllers
 
 

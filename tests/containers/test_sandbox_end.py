@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import leftovers, oci, supervisor
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.traces import cgroup_tree, wait_gone
+from tests.support.traces import find_cgroups, wait_gone
 
 pytestmark = pytest.mark.containers
 
@@ -21,9 +21,9 @@ RUN = """
 import os, pathlib, signal, sys
 from tests.support import oci
 from tests.support.sandbox import Sandbox
-runtime, rootfs, mode, *acts = sys.argv[1:]
+runtime, rootfs, parent, mode, *acts = sys.argv[1:]
 sandbox = Sandbox(mode).__enter__()
-abandoned = oci.start_container(sandbox, runtime, pathlib.Path(rootfs))
+abandoned = oci.start_container(sandbox, runtime, pathlib.Path(rootfs), wish=oci.wish_below(parent))
 container = abandoned.__enter__()
 print(sandbox.pid, container.pid, flush=True)
 if "freeze" in acts:
@@ -52,20 +52,19 @@ def python(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start_and_be_killed(runtime: str, rootfs: Path, mode: str, *acts: str) -> Sequence[int]:
-    """Processes of a test run that killed itself: the supervisor, the container's first one."""
-    done = python("-c", RUN, runtime, rootfs, mode, *acts)
+def start_and_be_killed(*words: str | Path) -> Sequence[int]:
+    """Processes of a test run (:data:`RUN`) that killed itself: the supervisor, the container's first one."""
+    done = python("-c", RUN, *words)
     assert done.returncode == -signal.SIGKILL, done.stderr
     return [int(word) for word in done.stdout.split()]
 
 
-def test_what_was_forgotten_is_ended(runtime: str, rootfs: Path) -> None:
+def test_what_was_forgotten_is_ended(runtime: str, rootfs: Path, parent: str) -> None:
     """A daemon that left its parent, and a container whose runtime was killed."""
-    cgroups = cgroup_tree()
     with Sandbox(find_modes()[0]) as sandbox:
         sandbox.run(["sh", "-c", "setsid sleep 3600 > /dev/null 2>&1 &"])
         daemons = supervisor.find_members_of(sandbox.pid)
-        abandoned = oci.start_container(sandbox, runtime, rootfs)
+        abandoned = oci.start_container(sandbox, runtime, rootfs, wish=oci.wish_below(parent))
         container = abandoned.__enter__()
         pid = container.pid
         container.kill_runtime()
@@ -73,31 +72,26 @@ def test_what_was_forgotten_is_ended(runtime: str, rootfs: Path) -> None:
     assert len(daemons) == 1
     for ended in (*daemons, pid):
         wait_gone(ended)
-    assert cgroup_tree() == cgroups
 
 
-def test_a_killed_test_run_leaves_nothing(runtime: str, rootfs: Path) -> None:
-    cgroups = cgroup_tree()
+def test_a_killed_test_run_leaves_nothing(runtime: str, rootfs: Path, parent: str) -> None:
 
-    for pid in start_and_be_killed(runtime, rootfs, find_modes()[0]):
+    for pid in start_and_be_killed(runtime, rootfs, parent, find_modes()[0]):
         wait_gone(pid)
-    assert cgroup_tree() == cgroups
 
 
 @pytest.mark.parametrize("acts", [(), ("freeze",)], ids=["running", "frozen"])
 @pytest.mark.parametrize(("runtime", "mode"), oci.find_combinations())
 def test_what_was_killed_with_its_supervisor_is_ended_by_the_next_run(
-    runtime: str, mode: str, acts: tuple[str, ...], rootfs: Path
+    runtime: str, mode: str, acts: tuple[str, ...], rootfs: Path, parent: str
 ) -> None:
-    cgroups = cgroup_tree()
-    _, container = start_and_be_killed(runtime, rootfs, mode, *acts, "kill-the-supervisor")
+    _, container = start_and_be_killed(runtime, rootfs, parent, mode, *acts, "kill-the-supervisor")
     assert supervisor.read_stat(container), "this is what the next run must end"
 
     done = python("-m", "pytest", "-q", "--collect-only", "tests/unit/test_shipped.py")
 
     assert "ended what a killed test run left: cgroup " in done.stdout, done.stdout + done.stderr
     wait_gone(container)
-    assert cgroup_tree() == cgroups
 
 
 def test_a_command_of_a_killed_run_is_ended_too() -> None:
@@ -122,14 +116,22 @@ def test_what_is_not_left_over_stays(runtime: str, rootfs: Path) -> None:
         foreign.rmdir()
 
 
-def test_the_end_of_one_sandbox_is_not_the_end_of_anothers_container(runtime: str, rootfs: Path) -> None:
-    """Both are in /docker, which the first one made."""
-    cgroups, mode = cgroup_tree(), find_modes()[0]
+def test_the_end_of_one_sandbox_is_not_the_end_of_anothers_container(runtime: str, rootfs: Path, parent: str) -> None:
+    """Both are below a cgroup that the first one made."""
+    mode = find_modes()[0]
     with Sandbox(mode) as other:
-        with Sandbox(mode) as sandbox, oci.start_container(sandbox, runtime, rootfs):
-            stays = oci.start_container(other, runtime, rootfs)
+        with Sandbox(mode) as sandbox, oci.start_container(sandbox, runtime, rootfs, wish=oci.wish_below(parent)):
+            stays = oci.start_container(other, runtime, rootfs, wish=oci.wish_below(parent))
             container = stays.__enter__()
         assert container.exec("echo", "alive").stdout == "alive\n"
         stays.__exit__(None, None, None)
 
-    assert cgroup_tree() == cgroups
+
+def test_a_parent_that_another_sandbox_removed_is_removed_again(runtime: str, rootfs: Path, parent: str) -> None:
+    """The other one ends when the container is announced and not yet there: the runtime makes the parent anew."""
+    mode, wish = find_modes()[0], oci.wish_below(parent)
+    with Sandbox(mode) as sandbox:
+        with Sandbox(mode) as other, oci.start_container(other, runtime, rootfs, wish=oci.wish_below(parent)):
+            sandbox.announce_cgroup(wish.cgroup_path)
+        assert find_cgroups(parent) == []
+        oci.run_container(sandbox, runtime, rootfs, "true", wish=wish)

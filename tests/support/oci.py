@@ -79,6 +79,12 @@ class Wish:
     """(source in the sandbox, target in the container)."""
 
 
+def wish_below(parent: str) -> Wish:
+    """A container in another cgroup than docker's."""
+    identifier = new_id()
+    return Wish(id=identifier, cgroup_path=f"/{parent}/{identifier}")
+
+
 def build_spec(runtime: str, mode: str, args: Sequence[str], wish: Wish) -> dict[str, Any]:
     """An OCI runtime configuration (runtime-spec 1.0.2) within this machine's privileges."""
     is_cgroup2 = mode in ("v2", "v2ns")

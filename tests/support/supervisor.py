@@ -114,6 +114,7 @@ class Cgroups:
 
     def __init__(self) -> None:
         self._made: set[Path] = set()
+        self._parents: set[Path] = set()
         self._mounts = cgroup_mounts()
         self._switched_on = {path: self._controllers(path) for path, kind in self._mounts.items() if kind == "cgroup2"}
 
@@ -123,7 +124,7 @@ class Cgroups:
             directory = base / path.lstrip("/")
             if not directory.exists():
                 self._made.add(directory)
-                _make_parents(base, directory)
+                self._parents |= _make_parents(base, directory)
 
     def members(self) -> frozenset[int]:
         return read_members(self._made)
@@ -133,8 +134,9 @@ class Cgroups:
 
     def remove(self) -> list[str]:
         left = remove_cgroups(sorted(self._made))
-        for base in self._mounts:
-            remove_empty_parents(base)
+        for parent in sorted(self._parents, reverse=True):
+            with contextlib.suppress(OSError):  # somebody is in it, or it is gone
+                parent.rmdir()
         for path, before in self._switched_on.items():
             for controller in self._controllers(path) - before:
                 try:
@@ -155,20 +157,36 @@ def _read_pids(procs: Path) -> list[int]:
         return []  # the cgroup has gone
 
 
-def _make_parents(base: Path, directory: Path) -> None:
+def _make_parents(base: Path, directory: Path) -> set[Path]:
+    """Make what is above a cgroup; answer what of it is ours, by this call or another test run's.
+
+    One that is ours may be removed by the other run and made again, unmarked, by our runtime: it is ours all the same.
+    """
+    ours = set()
     for parent in reversed(directory.parents):
-        if base in parent.parents:
-            with contextlib.suppress(FileExistsError):
-                parent.mkdir()
-                os.setxattr(parent, PARENT_MARK, b"1")
+        if base not in parent.parents:
+            continue
+        with contextlib.suppress(FileExistsError):
+            parent.mkdir()
+            os.setxattr(parent, PARENT_MARK, b"1")
+        if _is_marked(parent):
+            ours.add(parent)
+    return ours
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return bool(os.getxattr(folder, PARENT_MARK))
+    except OSError:
+        return False
 
 
 def remove_empty_parents(base: Path) -> None:
     """Remove the cgroups that were made for others to lie in and that are empty now, whichever test run made them."""
     for folder, _, _ in os.walk(base, topdown=False):
-        with contextlib.suppress(OSError):  # no such attribute, or somebody is in it
-            os.getxattr(folder, PARENT_MARK)
-            Path(folder).rmdir()
+        if _is_marked(Path(folder)):
+            with contextlib.suppress(OSError):  # somebody is in it
+                Path(folder).rmdir()
 
 
 def read_members(tops: Iterable[Path]) -> frozenset[int]:

@@ -1,13 +1,14 @@
 """What is on this machine, to be compared before and after: nothing of a test may stay."""
 
 import time
+from pathlib import Path
 
 from tests.support import supervisor
 
 
-def cgroup_tree() -> set[str]:
-    """Every cgroup of the machine below a depth that only containers reach."""
-    return {str(path) for base in supervisor.cgroup_mounts() for path in base.glob("*/") if path.is_dir()}
+def find_cgroups(name: str) -> list[Path]:
+    """Those of this name, in every hierarchy and at every depth."""
+    return [path for base in supervisor.cgroup_mounts() for path in base.rglob(name)]
 
 
 def switched_on() -> str:
