@@ -75,18 +75,21 @@ class CgroupFolders:
     # --- the v1 freezer -------------------------------------------------------------------
 
     def _find_v1_freezer(self, hierarchy_id: int, processes: list[int]) -> CgroupId:
-        """The deepest freezer cgroup that holds all these processes, when it holds nobody else."""
+        """The freezer cgroup that holds most of these processes and nobody else.
+
+        Not necessarily all: a runtime's task that is entering the container joins one hierarchy after another.
+        """
         mount, number = self._find_freezer_mount()
         places = [place for tgid in processes[:_CHECKED_MAX] if (place := self._read_places(tgid, hierarchy_id))]
         if not places:
             raise FileNotFoundError(errno.ENOENT, "no process is left in it")
-        path = _common_path([freezer for _, freezer in places])
-        own = _common_path([tagged for tagged, _ in places])
-        if path == b"/" or b"/.." in path:
+        own = _find_common([tagged for tagged, _ in places])
+        path = _choose_freezer(own, [freezer for _, freezer in places])
+        if path is None:
             raise OSError(
                 errno.EOPNOTSUPP, "it has no cgroup of its own in the v1 freezer, whose files would freeze it"
             )
-        folder = os.open(os.fsencode(mount.point) + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        folder = os.open(os.fsencode(mount.point) + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._check_nobody_else(folder, own, hierarchy_id)
             return CgroupId(number << TAG_HIERARCHY_SHIFT | os.fstat(folder).st_ino)
@@ -94,10 +97,9 @@ class CgroupFolders:
             os.close(folder)
 
     def _check_nobody_else(self, folder: int, own: bytes, hierarchy_id: int) -> None:
-        below = own.rstrip(b"/") + b"/"
         for tgid in self.list_processes(folder)[:_CHECKED_MAX]:
             place = self._read_places(tgid, hierarchy_id)
-            if place is not None and not (place[0] + b"/").startswith(below):
+            if place is not None and not _is_below(place[0], own):
                 raise OSError(
                     errno.EOPNOTSUPP, f"others share its freezer cgroup (process {tgid}): they would freeze too"
                 )
@@ -189,5 +191,23 @@ def _read_numbers(folder: int) -> list[int]:
     return [int(line) for line in text.split()]
 
 
-def _common_path(paths: list[bytes]) -> bytes:
-    return os.path.commonpath(paths) if paths else b"/"
+def _find_common(paths: list[bytes]) -> bytes:
+    return os.path.commonpath(paths)
+
+
+def _is_below(path: bytes, above: bytes) -> bool:
+    """Whether it is this cgroup or one below it."""
+    return (path.rstrip(b"/") + b"/").startswith(above.rstrip(b"/") + b"/")
+
+
+def _choose_freezer(own: bytes, paths: list[bytes]) -> bytes | None:
+    """The cgroup that covers most of these, the container's usual path first; never the root of the hierarchy."""
+    usable = [path for path in paths if path != b"/" and not path.startswith(b"/..")]
+    if not usable:
+        return None
+    candidates = {own, _find_common(usable), *usable} - {b"/"}
+
+    def rank(path: bytes) -> tuple[int, bool, int]:
+        return sum(_is_below(each, path) for each in usable), path == own, len(path)
+
+    return max(candidates, key=rank)

@@ -21,6 +21,7 @@ from monitor.responders.signals import kill_members
 FREEZE_NS: Final = 3_000_000_000
 """For the last process to stop; one that waits in the kernel takes longer, and freezes when it is back."""
 THAW_NS: Final = 3_000_000_000
+MOVE_NS: Final = 500_000_000
 KILL_NS: Final = 10_000_000_000
 HOLD_NS: Final = 1_000_000_000
 """Of a container that is being killed, to be frozen as a whole."""
@@ -54,7 +55,7 @@ def freeze_container(host: Host, book: FrozenBook, order: Order) -> Job:
         return _prolong(host, book, known, order)
     with opened(host, order.container.cgroup_id) as own:
         processes = _list_unless_ours(host, own)
-    freezer_id = host.folders.find_freezer(order.container.cgroup_id)
+    freezer_id = yield from _find_freezer(host, order.container.cgroup_id)
     with opened(host, freezer_id) as folder:
         freezer = Freezer(folder)
         if freezer.is_asked():
@@ -172,6 +173,18 @@ def _build_entry(host: Host, order: Order, freezer_id: CgroupId) -> FrozenContai
         until_boottime_ns=now_ns + int(order.for_s * _NS) if order.for_s else 0,
         reason=order.reason[:TEXT_MAX],
     )
+
+
+def _find_freezer(host: Host, cgroup_id: CgroupId) -> Generator[None, None, CgroupId]:
+    """The cgroup to freeze. Asked again for a moment: a runtime's task may be on its way between cgroups."""
+    end_ns = host.now_boottime_ns() + MOVE_NS
+    while True:
+        try:
+            return host.folders.find_freezer(cgroup_id)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP or host.now_boottime_ns() >= end_ns:
+                raise
+        yield
 
 
 def _ask_until(host: Host, freezer: Freezer, *, frozen: bool, timeout_ns: int) -> Generator[None, None, None]:

@@ -79,6 +79,22 @@ def test_where_nothing_carries_responses_out_enforce_says_so(rule_mode: str) -> 
     assert all("but nothing here carries that out" in one.reason for one in verdicts(effects))
 
 
+def test_what_can_be_carried_out_is_asked_of_each_action() -> None:
+    """Isolation is said, though freezing is done; and a process of the host is no container."""
+    isolate = "- {when: {severity: high, subject: lineage}, then: isolate}\n"
+    engine = make_engine(FREEZE + isolate, status="stable", facts=GuardrailFacts(actions=frozenset({"freeze", "kill"})))
+    effects = engine.handle(in_container())
+
+    assert responses(effects) == ["freeze"]
+    assert [one.reason for one in verdicts(effects) if one.action == "isolate"] == [
+        "would isolate, but nothing here carries that out: bad matched; response.yml:2:3"
+    ]
+    engine = make_engine("", response="freeze", status="stable")
+    (verdict,) = verdicts(engine.handle(make.exec("/bad", cgroup_id=make.HOST_CGROUP)))
+    assert verdict.mode == "audit"
+    assert verdict.reason.startswith("would freeze, but that can be done to a container only, and this is a process")
+
+
 @pytest.mark.parametrize("status", ["experimental", "test", "deprecated"])
 def test_only_stable_rules_may_respond(status: str) -> None:
     effects = make_engine(FREEZE + KILL, status=status, response="kill").handle(in_container())
