@@ -4,31 +4,36 @@
  * it has its own ring, scratch memory and counters, and keeps the table of cgroups
  * itself.
  *
- * Hooks: bprm_check_security (denies an execution); sched_process_exec (ends it,
- * where there is no BPF LSM); sched_process_fork, sched_process_exec, cgroup_mkdir,
- * cgroup_rmdir for whose a task and a cgroup is.
+ * Hooks: bprm_check_security (denies an execution), file_open (denies an open);
+ * sched_process_exec (ends an execution, where there is no BPF LSM); sched_process_fork, sched_process_exec,
+ * cgroup_mkdir, cgroup_rmdir for whose a task and a cgroup is.
  */
 #define SLOT_TRIES 16
 
 #include "emit.bpf.h"
 #include "limit.bpf.h"
+#include "open_flags.bpf.h"
 #include "policy_match.bpf.h"
 #include "runtime_mark.bpf.h"
 
 #define EPERM 1
+#define OPENED_FOR_EXEC 0x20 /* __FMODE_EXEC in f_flags */
 #define SIGKILL 9
 #define ELF_MAGIC 0x464c457f
 #define ELF_CLASS 4
 #define ELF_CLASS_32 1
 
-/* Whatever the policy says, these go on: our own tasks, the first process, and what sets a container up. */
-static __always_inline bool is_exempt(struct task_struct *task, struct file *file, u32 file_flags)
+/* Whatever the policy says, these go on: the kernel, our own tasks and the first process. */
+static __always_inline bool is_exempt(struct task_struct *task)
 {
-	struct runtime_mark *mark;
+	return !task->mm || task->tgid == 1 || task_is_ours(task);
+}
 
-	if (task->tgid == 1 || task_is_ours(task))
-		return true;
-	mark = runtime_mark_of(task);
+/* And what sets a container up. */
+static __always_inline bool sets_up(struct task_struct *task, struct file *file, u32 file_flags)
+{
+	struct runtime_mark *mark = runtime_mark_of(task);
+
 	return mark && goes_on_setting_up(mark, task, file, file_flags);
 }
 
@@ -77,19 +82,22 @@ static __always_inline void judge_credentials(struct judgement *judgement, struc
 	judge_bits(judgement, POLICY_CAPABILITIES, capabilities);
 }
 
-static __always_inline void judge_parent(struct judgement *judgement, struct slot *slot, struct task_struct *task)
+/* The program that a task runs now, by `dimension` and the one after it. The kernel's threads run none. */
+static __always_inline void judge_program(struct judgement *judgement, struct slot *slot, struct task_struct *task,
+					  struct task_struct *whose, u32 dimension)
 {
-	struct file *file = BPF_CORE_READ(task, real_parent, mm, exe_file);
+	struct file *file;
 
-	if (!is_path_asked(judgement, POLICY_PARENT))
+	if (!is_path_asked(judgement, dimension))
 		return;
+	file = BPF_CORE_READ(whose, mm, exe_file);
 	if (!file) {
-		judge_unread(judgement, POLICY_PARENT);
-		judge_unread(judgement, POLICY_PARENT_END);
+		judge_unread(judgement, dimension);
+		judge_unread(judgement, dimension + 1);
 		return;
 	}
 	path_resolve(slot, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), task);
-	judge_path(judgement, slot, POLICY_PARENT);
+	judge_path(judgement, slot, dimension);
 }
 
 /* No scratch memory: what could be denied is denied. */
@@ -99,6 +107,8 @@ static __always_inline bool judge_blindly(struct judgement *judgement)
 	judge_unread(judgement, POLICY_EXECUTABLE_END);
 	judge_unread(judgement, POLICY_PARENT);
 	judge_unread(judgement, POLICY_PARENT_END);
+	judge_unread(judgement, POLICY_FILE);
+	judge_unread(judgement, POLICY_FILE_END);
 	return judgement_conclude(judgement);
 }
 
@@ -116,12 +126,12 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
 	judge_bits(&judgement, POLICY_FLAGS, file_flags | (is_32bit(bprm) ? POLICY_FLAG_32BIT : 0));
 	judge_credentials(&judgement, task);
-	if (!judgement.summary || is_exempt(task, file, file_flags))
+	if (!judgement.summary || is_exempt(task) || sets_up(task, file, file_flags))
 		return false;
 	slot = slot_take(EVENT_DENIAL, task);
 	if (!slot)
 		return judge_blindly(&judgement);
-	judge_parent(&judgement, slot, task);
+	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_EXECUTABLE);
 	is_denied = judgement.summary && judgement_conclude(&judgement);
@@ -130,6 +140,78 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	else
 		slot_release(slot);
 	return is_denied;
+}
+
+static __always_inline u32 access_of(struct file *file)
+{
+	u32 access = (file->f_mode & FMODE_READ ? OPEN_READ : 0) | (file->f_mode & FMODE_WRITE ? OPEN_WRITE : 0);
+
+	if (file->f_mode & FMODE_CREATED)
+		access |= OPEN_CREATED;
+	return file->f_flags & O_TRUNC ? access | OPEN_WRITE : access;
+}
+
+/* What the program is that opens: the flags of a term are the process's. */
+static __always_inline void judge_program_flags(struct judgement *judgement, struct task_struct *task)
+{
+	struct file *file;
+
+	if (!is_asked(judgement, POLICY_FLAGS))
+		return;
+	file = BPF_CORE_READ(task, mm, exe_file);
+	if (!file) {
+		judge_unread(judgement, POLICY_FLAGS);
+		return;
+	}
+	judge_bits(judgement, POLICY_FLAGS,
+		   file_kind_flags(BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry),
+				   BPF_CORE_READ(file, f_inode)));
+}
+
+/* Deny this open? Says so, once. */
+static __always_inline bool open_is_denied(struct file *file, struct task_struct *task)
+{
+	struct judgement judgement;
+	struct slot *slot;
+	bool is_denied;
+
+	if (!judgement_begin(&judgement, POLICY_OPEN, task))
+		return false;
+	judge_bits(&judgement, POLICY_ACCESS, access_of(file));
+	judge_credentials(&judgement, task);
+	judge_program_flags(&judgement, task);
+	if (!judgement.summary || is_exempt(task) || runtime_mark_of(task))
+		return false;
+	slot = slot_take(EVENT_DENIAL, task);
+	if (!slot)
+		return judge_blindly(&judgement);
+	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
+	judge_program(&judgement, slot, task, task, POLICY_EXECUTABLE);
+	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
+	judge_path(&judgement, slot, POLICY_FILE);
+	is_denied = judgement.summary && judgement_conclude(&judgement);
+	if (is_denied && denial_admit(file, task))
+		denial_submit(&judgement, slot, file, task, DENIAL_OPEN,
+			      file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode));
+	else
+		slot_release(slot);
+	return is_denied;
+}
+
+/* What is opened to be executed is judged as that. */
+SEC("lsm/file_open")
+int on_file_open(u64 *ctx)
+{
+	struct file *file = (void *)ctx[0];
+	int earlier = ctx[1];
+
+	if (earlier)
+		return earlier;
+	if (file->f_flags & OPENED_FOR_EXEC)
+		return 0;
+	if (open_is_denied(file, bpf_get_current_task_btf()))
+		return -EPERM;
+	return 0;
 }
 
 SEC("lsm/bprm_check_security")

@@ -70,6 +70,7 @@ enum open_access {
 enum denial_hook {
 	DENIAL_EXEC = 0,       /* bprm_check_security */
 	DENIAL_EXEC_CHECK = 1, /* bprm_creds_for_exec: somebody only asks whether it may be run (AT_EXECVE_CHECK) */
+	DENIAL_OPEN = 3,       /* file_open */
 	DENIAL_EXEC_KILL = 2, /* sched_process_exec: it has replaced its image, and ends before its first instruction */
 };
 

@@ -11,15 +11,7 @@
 #include "chain_tag.bpf.h"
 #include "limit.bpf.h"
 #include "match.bpf.h"
-
-#define FMODE_READ 0x1
-#define FMODE_WRITE 0x2
-#define FMODE_CREATED 0x100000
-#define O_ACCMODE 0x3
-#define O_WRONLY 0x1
-#define O_RDWR 0x2
-#define O_CREAT 0x40
-#define O_TRUNC 0x200
+#include "open_flags.bpf.h"
 
 #define INTEREST_READ (INTEREST_HOST_READ | INTEREST_CONTAINER_READ)
 #define INTEREST_WRITE (INTEREST_HOST_WRITE | INTEREST_CONTAINER_WRITE)

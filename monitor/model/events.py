@@ -187,7 +187,7 @@ class Denial(TaskEvent, frozen=True, gc=False):
     path: str
     """Of the program or file, as the kernel resolved it."""
     action: str
-    """``exec``, ``exec-check`` (somebody only asked whether it may be run)."""
+    """``exec``, ``exec-check`` (somebody only asked whether it may be run), ``open``."""
     tier: str
     """Where it was decided: ``lsm``, ``kill`` (the process had replaced its image, and was ended before its first
     instruction)."""

@@ -66,7 +66,7 @@ EVENT_ACTIONS = {
     Tick: "tick",
 }
 """``event.action`` of each event class, as the stream's documents have it; a change and a denial say their own."""
-DENIED_ACTIONS = ("exec-denied", "exec-check-denied")
+DENIED_ACTIONS = ("exec-denied", "exec-check-denied", "open-denied")
 ACTIONS = (
     *(action for kind, action in EVENT_ACTIONS.items() if kind is not FileChange),
     *map(str, ChangeAction),

@@ -12,15 +12,15 @@ from msgspec import Struct
 from monitor.model.kernel_policy import Dimension
 from monitor.rules.denials import DenyRule
 from monitor.rules.ir import AnyNode, Flag
-from monitor.rules.kernel_policy import EXEC
+from monitor.rules.kernel_policy import EXEC, OPEN
 from monitor.rules.kernel_terms import RUNTIME_INIT, tests_of
 
 LSM: Final = "lsm"
 KILL: Final = "kill"
 OBSERVE: Final = "observe"
 _RANKS: Final = (OBSERVE, KILL, "hold", LSM)
-_HOOKED: Final = frozenset({EXEC})
-"""Events that a program of ours is called for before (or at) they happen."""
+_HOOKED: Final = {LSM: frozenset({EXEC, OPEN}), KILL: frozenset({EXEC}), OBSERVE: frozenset[str]()}
+"""By tier: events that a program of ours is called for before (or when) they happen."""
 
 
 class HostTiers(Struct, frozen=True):
@@ -64,15 +64,15 @@ def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:
 def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
     if rule.not_decidable:
         return PlannedDenial(rule, OBSERVE, rule.not_decidable)
-    if reason := _unhooked(rule):
+    if host.best != OBSERVE and (reason := _unhooked(rule, host)):
         return PlannedDenial(rule, OBSERVE, reason)
     return PlannedDenial(rule, host.best, host.kill or host.lsm)
 
 
-def _unhooked(rule: DenyRule) -> str:
+def _unhooked(rule: DenyRule, host: HostTiers) -> str:
     for term in rule.terms:
-        if term.event not in _HOOKED:
-            return "this version denies executions, not opens"
+        if term.event not in _HOOKED[host.best]:
+            return f"without BPF LSM executions can be ended, and opens cannot be denied ({host.lsm})"
         if Dimension.ARGUMENTS in term.asks:
             return "this version does not decide by arguments"
         if any(_is_about_setup(test) for asked in term.asks.values() for test in tests_of(asked)):

@@ -156,7 +156,10 @@ def _fill_exec_failed(event: ProcessExecFailed, document: Document) -> None:
 
 
 def _fill_denial(event: Denial, document: Document) -> None:
-    nested(document, "event")["action"] = f"{event.action}-denied"
+    head = nested(document, "event")
+    head["action"] = f"{event.action}-denied"
+    if event.action == "open":
+        head |= {"category": ["file"], "type": ["access", "denied"]}
     file: Document = {"path": event.path, "inode": str(event.inode), "device": str(event.device)}
     if flags := [
         name

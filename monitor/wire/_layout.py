@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x6655dd5fd1ef9194
+FINGERPRINT: Final = 0x01feea068693bb3e
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -29,6 +29,7 @@ CHANGE_OWNER: Final = 7
 # enum denial_hook
 DENIAL_EXEC: Final = 0
 DENIAL_EXEC_CHECK: Final = 1
+DENIAL_OPEN: Final = 3
 DENIAL_EXEC_KILL: Final = 2
 
 # enum event_type

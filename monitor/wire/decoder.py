@@ -57,6 +57,7 @@ EVENT_NAMES: Final = {
 _DENIALS: Final = {
     layout.DENIAL_EXEC: ("exec", "lsm"),
     layout.DENIAL_EXEC_CHECK: ("exec-check", "lsm"),
+    layout.DENIAL_OPEN: ("open", "lsm"),
     layout.DENIAL_EXEC_KILL: ("exec", "kill"),
 }
 """By hook: what was asked for, and the tier."""

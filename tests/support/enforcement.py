@@ -48,7 +48,7 @@ class Denier:
         containers = {layout.POLICY_HOST: ContainerTerms(inside.scope, 0), CONTAINER_SLOT: inside}
         return self.enforcement.policy.apply(self.policy.tables, containers)
 
-    def run(self, *command: str | Path, cgroup: Path | None = None, uid: int = 0) -> int:
+    def run(self, *command: str | Path, cgroup: Path | None = None, uid: int = 0, pass_fds: Sequence[int] = ()) -> int:
         """Run a program in the container; its exit status (negative: the signal), 126 when exec was refused."""
 
         def enter() -> None:
@@ -56,7 +56,8 @@ class Denier:
             os.setresuid(uid, uid, uid)
 
         try:
-            return subprocess.run(command, preexec_fn=enter, stdout=subprocess.DEVNULL, check=False).returncode
+            done = subprocess.run(command, preexec_fn=enter, stdout=subprocess.DEVNULL, check=False, pass_fds=pass_fds)
+            return done.returncode
         except PermissionError:
             return 126
 

@@ -27,7 +27,8 @@ from tests.support.leftovers import DYING_WITH_US
 from tests.support.sandbox import Sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-READY_WAIT_S = 30.0
+READY_WAIT_S = 30.0 * float(os.environ.get("STOCKADE_TEST_PATIENCE", "1"))
+"""Longer where the CPU is emulated."""
 STOP_WAIT_S = 15.0
 SHOWN_DOCUMENTS = 25
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.vm
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 400
 SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
-FILES = ("tests/kernel/test_enforcement.py", "tests/kernel/test_enforcement_life.py")
+FILES = ("tests/kernel/test_enforcement.py", "tests/kernel/test_enforcement_life.py", "tests/vm/lsm_opens.py")
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -29,7 +29,7 @@ def test_the_kernel_denies(suite: str, tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest", *words],
         tmp_path,
         folder=REPOSITORY,
-        env={"STOCKADE_KERNEL_TESTS": "1", "STOCKADE_TEST_TIER": "lsm"},
+        env={"STOCKADE_KERNEL_TESTS": "1", "STOCKADE_TEST_TIER": "lsm", "STOCKADE_TEST_PATIENCE": "5"},
         timeout_s=GUEST_S,
     )
 

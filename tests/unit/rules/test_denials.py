@@ -35,7 +35,6 @@ def test_a_path_gets_the_best_tier_of_the_host(tmp_path: Path, host: HostTiers, 
     [
         ("{s: {Image|contains: x}, condition: s}", "process_creation", "no lookup for process.executable"),
         ("{s: {CommandLine|contains: x}, condition: s}", "process_creation", "does not decide by arguments"),
-        ("{s: {TargetFilename: /x}, condition: s}", "file_event", "executions, not opens"),
     ],
 )
 def test_what_the_kernel_cannot_do_is_only_told(tmp_path: Path, detection: str, category: str, why: str) -> None:
@@ -92,3 +91,11 @@ def test_a_scope_that_is_not_known_yet_does_not_hold_negated_or_not(tmp_path: Pa
 
     assert select_terms(policy, pending, "enforce").scope == 0b1100
     assert select_terms(policy, other, "enforce").scope == 0b1110
+
+
+def test_an_open_is_denied_by_lsm_alone(tmp_path: Path) -> None:
+    rules = denials(tmp_path, "{s: {TargetFilename: /x}, condition: s}", category="file_event")
+
+    assert [each.tier for each in plan_denials(rules, HostTiers())] == [LSM]
+    (planned,) = plan_denials(rules, HostTiers(lsm="no BPF LSM"))
+    assert (planned.tier, "opens cannot be denied (no BPF LSM)" in planned.reason) == (OBSERVE, True)
