@@ -15,7 +15,9 @@ from monitor.cli.rules_sources import Sources, get_shipped_or_fail, show_mistake
 from monitor.engine.builtin_rules import BUILTIN_RULES
 from monitor.model.rule import Rule
 from monitor.rules.binding import bind_rules
+from monitor.rules.denials import build_deny_policy
 from monitor.rules.ir import RuleBook
+from monitor.rules.kernel_policy import PolicyError
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.suggest import suggest
 from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
@@ -149,8 +151,9 @@ def _find_rule(book: RuleBook, wanted: str) -> Rule | None:
 
 
 def _show_check(rules: RuleSet) -> None:
-    for warning in rules.warnings:
-        click.echo(escape_text(f"{warning.location}: warning: {warning.message}"))
+    warnings = _list_warnings(rules)
+    for warning in warnings:
+        click.echo(escape_text(f"{warning['at']}: warning: {warning['message']}"))
     inactive = [rule for rule in rules.rules if rule.inactive_reason]
     for rule in inactive:
         click.echo(escape_text(f"{rule.location}: inactive: {rule.name}: {rule.inactive_reason}"))
@@ -161,13 +164,28 @@ def _show_check(rules: RuleSet) -> None:
     click.echo(
         f"{_count(len(rules.rules), 'rule is', 'rules are')} right: {len(rules.enabled)} match single events, "
         f"{len(rules.correlations)} correlate, {len(inactive)} inactive; "
-        f"{_count(len(rules.warnings), 'warning', 'warnings')}\n"
+        f"{_count(len(warnings), 'warning', 'warnings')}\n"
         f"they need {events}, and {_count(len(rules.open_patterns), 'pattern', 'patterns')} in the kernel's open filter"
     )
 
 
 def _count(count: int, one: str, several: str) -> str:
     return f"{count} {one if count == 1 else several}"
+
+
+def _list_warnings(rules: RuleSet) -> list[dict[str, str]]:
+    """Those of reading, and rules that would deny and that the kernel cannot decide, each or all together."""
+    found = [(str(warning.location), warning.message) for warning in rules.warnings]
+    found += [
+        (str(deny.rule.location), f"rule {deny.rule.name} cannot deny, only tell: {deny.not_decidable}")
+        for deny in rules.denials
+        if deny.not_decidable
+    ]
+    try:
+        build_deny_policy(rules.denials)
+    except PolicyError as error:
+        found.append(("all rules together", str(error)))
+    return [{"at": at, "message": message} for at, message in found]
 
 
 def _build_check_document(rules: RuleSet) -> dict[str, object]:
@@ -177,7 +195,7 @@ def _build_check_document(rules: RuleSet) -> dict[str, object]:
         "active": len(rules.enabled) + len(rules.correlations),
         "events": sorted(rules.needed_events),
         "open_patterns": len(rules.open_patterns),
-        "warnings": [{"at": str(warning.location), "message": warning.message} for warning in rules.warnings],
+        "warnings": _list_warnings(rules),
         "inactive": [
             {"name": rule.name, "reason": rule.inactive_reason} for rule in rules.rules if rule.inactive_reason
         ],

@@ -75,7 +75,7 @@ def _build_clauses(plan: Plan, conjunctions: Mapping[int, Conjunction], everythi
     wanting: dict[Tests, int] = {}
     refusing: dict[Tests, int] = {}
     for term, conjunction in conjunctions.items():
-        for tests in conjunction.some:
+        for tests in map(frozenset, conjunction.in_order()):
             wanting[tests] = wanting.get(tests, 0) | 1 << term
         if conjunction.none:
             refusing[conjunction.none] = refusing.get(conjunction.none, 0) | 1 << term

@@ -27,8 +27,11 @@ class Conjunction(Struct, frozen=True):
 
     def as_expression(self) -> AnyNode:
         """The same as a tree."""
-        wanted = [any_of(sorted(tests, key=repr)) for tests in sorted(self.some, key=repr)]
-        return all_of([*wanted, *(Not(test) for test in sorted(self.none, key=repr))])
+        return all_of([*map(any_of, self.in_order()), *(Not(test) for test in sorted(self.none, key=repr))])
+
+    def in_order(self) -> list[list[AnyNode]]:
+        """:attr:`some`, the same in every run."""
+        return sorted((sorted(tests, key=repr) for tests in self.some), key=repr)
 
 
 class TooManyError(ValueError):

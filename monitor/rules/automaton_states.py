@@ -75,7 +75,11 @@ _NO_EVENTS: Final[frozenset[int]] = frozenset()
 
 def build_states(patterns: Iterable[Pattern], states_max: int = STATES_MAX) -> States:
     """Raises :class:`TooLargeError`, and :class:`~monitor.rules.automaton_tree.UnsupportedError` for one pattern."""
-    return _Builder(Graph(patterns), states_max).build()
+    builder = _Builder(Graph(patterns), states_max)
+    try:
+        return builder.build()
+    finally:
+        vars(builder).clear()  # what it remembers refers back to it: megabytes would wait for the garbage collector
 
 
 class _Builder:

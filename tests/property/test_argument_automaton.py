@@ -70,6 +70,19 @@ def regex_tests(draw: st.DrawFn) -> AnyNode:
     return Regex(draw(FIELDS), pattern, flags)
 
 
+GAPS = [".*", "(?s:.*)", ".+", r"\S*", "[^a]*", "[^ ]+", "(?s:.+)"]
+ENDS = ["a", "b", "ab", r"\ba", r"b\b", r"\s", "1", "(a|b1)", "-e", "é", r"\bab\b", "[ab]1?", " ", "(?:a.*b|-e)", "k"]
+
+
+@st.composite
+def gap_tests(draw: st.DrawFn) -> AnyNode:
+    """What is split into chains, where it can be."""
+    parts = draw(st.lists(st.tuples(st.sampled_from(ENDS), st.sampled_from(GAPS)), min_size=1, max_size=3))
+    pattern = "".join(map("".join, parts)) + draw(st.sampled_from(ENDS))
+    begin, end = draw(st.sampled_from(["", "", "^"])), draw(st.sampled_from(["", "", "$"]))
+    return Regex(draw(FIELDS), begin + pattern + end, draw(st.sampled_from(["", "s", "i"])))
+
+
 tests = st.one_of(text_tests(), glob_tests(), regex_tests())
 trees = st.recursive(
     tests,
@@ -129,6 +142,12 @@ def test_texts_with_wildcards(conditions: list[AnyNode], several: list[list[byte
 @settings(deadline=None)
 @given(st.lists(regex_tests(), min_size=1, max_size=2), st.lists(argvs, min_size=1, max_size=20))
 def test_regular_expressions(conditions: list[AnyNode], several: list[list[bytes]]) -> None:
+    check(conditions, several)
+
+
+@settings(deadline=None)
+@given(st.lists(gap_tests(), min_size=1, max_size=3), st.lists(argvs, min_size=1, max_size=20))
+def test_expressions_with_gaps(conditions: list[AnyNode], several: list[list[bytes]]) -> None:
     check(conditions, several)
 
 

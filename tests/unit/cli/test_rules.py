@@ -118,6 +118,28 @@ def test_explain_says_what_arguments_take_of_the_automaton(folder: Path) -> None
     assert "could not decide it: process.command_line (regex): the regular expression has \\p (column 2)" in refused
 
 
+def test_check_warns_of_rules_that_cannot_deny(folder: Path) -> None:
+    deny = "stockade: {response: deny}\n"
+    (folder / "names.yml").write_text(rule_text("sel: {CommandLine|re: '\\pL'}\ncondition: sel", number=3, extra=deny))
+
+    result = call("check", folder)
+
+    assert result.exit_code == 0
+    assert "names.yml:1:1: warning: rule names cannot deny, only tell: process.command_line (regex): " in result.output
+    assert json.loads(call("check", folder, "-o", "json").stdout)["warnings"][-1]["message"].startswith("rule names")
+
+
+def test_check_warns_of_rules_that_do_not_fit_together(folder: Path) -> None:
+    values = ", ".join(f"{{CommandLine|contains: text {number}, process.args: x{number}}}" for number in range(30))
+    for number, identity in enumerate(f"{number:08}-0000-4000-8000-000000000000" for number in range(10)):
+        whole = rule_text(f"sel: [{values.replace('text', f'text {number}')}]\ncondition: sel", number=3)
+        (folder / f"many_{number}.yml").write_text(whole.replace(IDS[3], identity) + "stockade: {response: deny}\n")
+
+    output = call("check", folder).output
+
+    assert "all rules together: warning: the deny rules ask more of arguments than the kernel's automaton" in output
+
+
 def test_explain_of_a_correlation(folder: Path) -> None:
     output = call("explain", IDS[2], folder).output
 
