@@ -10,7 +10,7 @@
 #include "maps.bpf.h"
 #include "bulk.bpf.h"
 #include "open_filter.bpf.h"
-#include "name.bpf.h"
+#include "name_quick.bpf.h"
 
 #define AT_REMOVEDIR 0x200
 #define RENAME_EXCHANGE 0x2
@@ -92,24 +92,50 @@ static __always_inline u64 change_match_text(struct slot *slot, const char *text
 	return path_match(slot, &span, half);
 }
 
-/* All names of a call are asked for all that the call is: a rename interests who asks for its new name, or its old one.
- */
-static __noinline u64 change_match(struct slot *slot, struct change *change, u32 half)
+/* Its folder does not interest, and is still the one that the tag was made of: remember it. */
+static __always_inline void change_remember(struct slot *slot, struct name_argument *name, u32 generation, u32 interest)
 {
+	struct span span = { .begin = slot->cursor };
+	u64 tag = slot->name_tag;
+
+	if (!tag || slot->path_flags & FILE_PATH_TRUNCATED)
+		return;
+	span.length = PATH_BYTES_MAX - span.begin;
+	if (directory_interest(slot, &span, generation & 1) & interest)
+		return;
+	if (name_tag_again(slot, name, generation, interest) == tag)
+		chain_tag_remember(tag);
+}
+
+/* ... about a name. */
+static __noinline u64 change_match_name(struct slot *slot, struct name_argument *name, u32 generation, u32 interest)
+{
+	u64 match;
+
+	if (name_is_dismissed(slot, name, generation, interest))
+		return 0;
+	name_place(slot, name);
+	match = change_match_path(slot, generation & 1);
+	change_remember(slot, name, generation, interest);
+	return match;
+}
+
+/* All names of a call are asked for all that the call is: who asks for a name hears of it as the new one and as the
+ * old one. */
+static __noinline u64 change_match(struct slot *slot, struct change *change, u32 generation)
+{
+	u32 interest = change_interest(change->action);
 	u64 match;
 
 	if (change->file) {
 		change_resolve_file(slot, change->file, bpf_get_current_task_btf());
-		return change_match_path(slot, half);
+		return change_match_path(slot, generation & 1);
 	}
-	name_resolve(slot, &change->path);
-	match = change_match_path(slot, half);
+	match = change_match_name(slot, &change->path, generation, interest);
 	if (change->action == CHANGE_SYMLINK)
-		return match | change_match_text(slot, change->other.text, half);
-	if (change->action == CHANGE_RENAME || change->action == CHANGE_LINK) {
-		name_resolve(slot, &change->other);
-		match |= change_match_path(slot, half);
-	}
+		return match | change_match_text(slot, change->other.text, generation & 1);
+	if (change->action == CHANGE_RENAME || change->action == CHANGE_LINK)
+		match |= change_match_name(slot, &change->other, generation, interest);
 	return match;
 }
 
@@ -177,13 +203,13 @@ static __noinline int change_submit(struct slot *slot, struct change *change)
 __noinline int change_judge(struct change *change)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	u32 half = *(volatile u32 *)&open_policy_generation & 1, asked;
+	u32 generation = *(volatile u32 *)&open_policy_generation, asked;
 	struct slot *slot;
 	u64 match;
 
 	if (!change)
 		return 0; /* never; the verifier asks */
-	asked = open_filters[half].head.wanted & change_interest(change->action);
+	asked = open_filters[generation & 1].head.wanted & change_interest(change->action);
 	if (!asked)
 		return 0;
 	asked &= scope_interest(task_cgroup_id(task));
@@ -192,7 +218,7 @@ __noinline int change_judge(struct change *change)
 	slot = slot_take(EVENT_FILE_CHANGE, task);
 	if (!slot)
 		return 0;
-	match = change_match(slot, change, half);
+	match = change_match(slot, change, generation);
 	if (match & asked && pattern_admit(task, EVENT_FILE_CHANGE, match >> 32))
 		change_submit(slot, change);
 	else

@@ -48,7 +48,10 @@ struct slot {
 	u32 name_at;  /* bytes of a name that are not looked at yet */
 	u32 name_end; /* of the component of it that is being looked at */
 	u32 name_ups; /* ".." that no component has answered yet */
+	u32 name_slashes;
+	u32 name_length;
 	u32 padding;  /* texts are read by words */
+	u64 name_tag; /* of the folder that it lies directly in; 0: not to be remembered */
 	u8 path[SLOT_PATH_BYTES + 256];
 	u8 record[SLOT_RECORD_BYTES + PATH_BYTES_MAX];
 };

@@ -163,16 +163,19 @@ static long name_climb_step(u32 index, struct name_climb *climb)
 	return 0;
 }
 
-/* Read the text to CLAIMED_PATH_BEGIN; its length. Zero: it is empty, or not in memory now, which is then marked. */
+/* Read the text to CLAIMED_PATH_BEGIN; its length, which the slot has too. Zero: it is empty, or not in memory now,
+ * which is then marked. */
 static __always_inline u32 name_read(struct slot *slot, const char *text)
 {
 	long length = bpf_probe_read_user_str(&slot->path[CLAIMED_PATH_BEGIN], PATH_BYTES_MAX, text);
 
 	slot->path_flags = FILE_PATH_CLAIMED;
+	slot->name_length = 0;
 	if (length <= 0) {
 		slot->path_flags |= FILE_PATH_TRUNCATED;
 		return 0;
 	}
+	slot->name_length = length - 1;
 	return length - 1;
 }
 
@@ -211,9 +214,9 @@ static __noinline void name_ascend(struct place *place, u32 ups, struct task_str
 	place->dentry = climb.dentry;
 }
 
-/* Resolve a name into slot->path; slot->path_flags says that it is a claim, and what was special. Global, so that the
- * verifier looks at it once and not for each call. */
-__noinline int name_resolve(struct slot *slot, struct name_argument *name)
+/* Resolve the text that was read last into slot->path; slot->path_flags says that it is a claim, and what was special.
+ * Global, so that the verifier looks at it once and not for each call. */
+__noinline int name_place(struct slot *slot, struct name_argument *name)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct name_walk walk = { .slot = slot };
@@ -222,7 +225,7 @@ __noinline int name_resolve(struct slot *slot, struct name_argument *name)
 
 	if (!slot || !name)
 		return 0; /* never; the verifier asks */
-	length = name_read(slot, name->text);
+	length = slot->name_length & (PATH_BYTES_MAX - 1);
 	slot->cursor = PATH_BYTES_MAX;
 	if (name_is_plain(slot, length, &walk)) {
 		name_copy(slot, length);
@@ -242,6 +245,12 @@ __noinline int name_resolve(struct slot *slot, struct name_argument *name)
 		name_ascend(&place, slot->name_ups, task);
 	path_continue(slot, place.vfsmount, place.dentry, task);
 	return 0;
+}
+
+static __always_inline void name_resolve(struct slot *slot, struct name_argument *name)
+{
+	name_read(slot, name->text);
+	name_place(slot, name);
 }
 
 #endif

@@ -68,7 +68,7 @@ enum open_interest {
 /* Which bitmap of names judges an open. */
 enum open_class {
 	OPEN_CLASS_READ = 0,  /* can read, cannot change */
-	OPEN_CLASS_WRITE = 1, /* can write, has created or truncated; may read too */
+	OPEN_CLASS_WRITE = 1, /* can write, has created or truncated; may read too. And all changes */
 	OPEN_CLASS_COUNT = 2,
 };
 

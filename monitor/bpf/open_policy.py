@@ -56,8 +56,9 @@ _CONTAINER: Final = (
     | layout.INTEREST_CONTAINER_DELETED
     | layout.INTEREST_CONTAINER_ATTRIBUTES
 )
-_CLASSES: Final = {layout.OPEN_CLASS_READ: _READ, layout.OPEN_CLASS_WRITE: _READ | _WRITE}
-"""A pattern enters the bitmap of each class that can have its interest."""
+_CHANGES: Final = _MADE | _RENAMED | _DELETED | _ATTRIBUTES
+_CLASSES: Final = {layout.OPEN_CLASS_READ: _READ, layout.OPEN_CLASS_WRITE: _READ | _WRITE | _CHANGES}
+"""A pattern enters the bitmap of each class that can have its interest; changes are judged by that of writes."""
 
 
 class OpenPolicyError(ValueError):

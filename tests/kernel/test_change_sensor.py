@@ -246,6 +246,69 @@ def test_a_rename_is_found_by_its_old_name_and_a_symlink_by_what_it_says(changes
     ]
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 40, 41, 200, 255])
+def test_names_of_any_length_are_known_by_pattern_and_others_are_not(
+    changes: ChangeSensor, folder: Path, length: int
+) -> None:
+    """Relative names of one component: those that quick tests may dismiss."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    wanted = "".join(letters[(at * 7 + length) % len(letters)] for at in range(length))
+    other = wanted[:-1] + "_"
+    whole = [exact(folder / wanted, **EVERY_CHANGE)] if length < 100 else []  # longer paths are prefixes to the kernel
+    changes.watch([*whole, suffix(f"/{wanted}", **EVERY_CHANGE)])
+    for _ in range(3):
+        for name in (wanted, other):
+            touch(folder / name)
+            os.unlink(name)  # noqa: PTH108
+    first = told(changes.read())
+    changes.watch([suffix(wanted[-3:], **EVERY_CHANGE)])
+    touch(folder / wanted)
+    os.unlink(wanted)  # noqa: PTH108
+
+    assert first == [("deletion", f"{folder}/{wanted}", "")] * 3
+    assert told(changes.read()) == [("deletion", f"{folder}/{wanted}", "")]
+
+
+def test_a_folder_that_was_of_no_interest_is_once_it_has_another_name(changes: ChangeSensor, folder: Path) -> None:
+    changes.watch([OpenPattern(PatternKind.PREFIX, f"{folder}/watched/", **EVERY_CHANGE)])
+    (folder / "plain" / "deep").mkdir(parents=True)
+    inside = os.open(folder / "plain" / "deep", os.O_RDONLY | os.O_DIRECTORY)
+
+    def remove() -> list[tuple[str, str, str]]:
+        for _ in range(3):
+            os.close(os.open("a", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=inside))
+            os.unlink("a", dir_fd=inside)
+        return told(changes.read())
+
+    try:
+        before = remove()
+        (folder / "plain").rename(folder / "watched")
+        changes.read()
+        after = remove()
+        (folder / "watched").rename(folder / "plain")
+        changes.read()
+        again = remove()
+        changes.watch([OpenPattern(PatternKind.PREFIX, f"{folder}/plain/d", **EVERY_CHANGE)])
+        by_new_policy = remove()
+    finally:
+        os.close(inside)
+
+    assert (before, again) == ([], [])
+    assert after == [("deletion", f"{folder}/watched/deep/a", "")] * 3
+    assert by_new_policy == [("deletion", f"{folder}/plain/deep/a", "")] * 3
+
+
+def test_one_kind_of_interest_does_not_hide_another(changes: ChangeSensor, folder: Path) -> None:
+    only = dict.fromkeys(("reads", "writes"), False)
+    changes.watch([OpenPattern(PatternKind.PREFIX, f"{folder}/", **only, deleted=True)])
+    for _ in range(3):
+        touch(folder / "a")
+        os.chmod("a", 0o600)  # noqa: PTH101
+        os.unlink("a")  # noqa: PTH108
+
+    assert told(changes.read()) == [("deletion", f"{folder}/a", "")] * 3
+
+
 def test_opens_that_rules_ask_for_are_no_reason_to_send_changes(changes: ChangeSensor, folder: Path) -> None:
     changes.watch([OpenPattern(PatternKind.ANY, "", failed=True)])
     touch(folder / "a").unlink()

@@ -80,7 +80,8 @@ CLASSES = {
     WRITE: layout.INTEREST_HOST_READ
     | layout.INTEREST_CONTAINER_READ
     | layout.INTEREST_HOST_WRITE
-    | layout.INTEREST_CONTAINER_WRITE,
+    | layout.INTEREST_CONTAINER_WRITE
+    | sum(sum(INTERESTS[name]) for name in ("made", "renamed", "deleted", "attributes")),
 }
 
 

@@ -17,7 +17,9 @@ SEED = struct.pack("<6Q", *(0x9E3779B97F4A7C15 * (2 * number + 1) & (1 << 64) - 
 READ, WRITE = layout.OPEN_CLASS_READ, layout.OPEN_CLASS_WRITE
 _READS = layout.INTEREST_HOST_READ | layout.INTEREST_CONTAINER_READ
 _WRITES = layout.INTEREST_HOST_WRITE | layout.INTEREST_CONTAINER_WRITE
-_CLASS_INTEREST = {READ: _READS, WRITE: _READS | _WRITES}
+_FAILED = layout.INTEREST_HOST_FAILED | layout.INTEREST_CONTAINER_FAILED
+_ALL = sum(value for name, value in vars(layout).items() if name.startswith("INTEREST_"))
+_CLASS_INTEREST = {READ: _READS, WRITE: _ALL & ~_FAILED}
 _FILTER_BYTES = layout.STRUCTS["open_filter_head"].size + layout.OPEN_CLASS_COUNT * layout.OPEN_NAME_BITMAP_BYTES
 
 
