@@ -116,16 +116,17 @@ class Answers:
         try:
             if facts.path is None or facts.status.st_nlink != 1:
                 return
+            if may_ever_match(policy, facts.event, facts.path, policy.applies_anywhere):
+                return  # most often: asked before what takes system calls
             home = facts.find_home()
-            if home is None or may_ever_match(policy, facts.event, self._names(policy, facts.path, home)):
+            if home is None or self._may_host_match(policy, facts.event, facts.path, home):
                 return
             self._group.ignore(event.fd, FAN_OPEN_EXEC_PERM if facts.event == EXEC else FAN_OPEN_PERM)
             self.counts.ignored += 1
         except OSError:  # the file has another mark, or memory is short: it is held again
             return
 
-    def _names(self, policy: LoadedPolicy, path: str, device: int) -> dict[str, int]:
-        shown = {path: policy.applies_anywhere}
-        for point in self.host_points.get(device, ()):
-            shown[fold_ascii(point) + path] = policy.host.applies
-        return shown
+    def _may_host_match(self, policy: LoadedPolicy, event: str, path: str, device: int) -> bool:
+        """By the names that the host has for a container's file."""
+        points = self.host_points.get(device, ())
+        return any(may_ever_match(policy, event, fold_ascii(point) + path, policy.host.applies) for point in points)

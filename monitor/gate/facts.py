@@ -17,7 +17,6 @@ One that is longer than the kernel writes (4,096 bytes) is not to be had: a rule
 for it denies, unless its ``on_truncated`` says something else.
 """
 
-import functools
 import os
 import re
 import stat
@@ -25,6 +24,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from monitor.gate.lazy import Lazy
 from monitor.gate.policy import EXEC, OPEN, LoadedPolicy, LoadedScope
 from monitor.gate.task_facts import HeldTask, read_link
 from monitor.host.fanotify import TMPFS_MAGIC, HeldEvent, read_filesystem_magic
@@ -87,12 +87,12 @@ class HeldFacts:
 
     # -- the file
 
-    @functools.cached_property
+    @Lazy
     def status(self) -> os.stat_result:
         """Of the file."""
         return os.fstat(self._fd)
 
-    @functools.cached_property
+    @Lazy
     def shown_path(self) -> str | None:
         """The file's path as its mount namespace shows it; None: longer than the kernel writes."""
         try:
@@ -103,7 +103,7 @@ class HeldFacts:
             return path.removesuffix(_DELETED)
         return path
 
-    @functools.cached_property
+    @Lazy
     def path(self) -> str | None:
         """The same as lookups take it."""
         return None if self.shown_path is None else fold_ascii(self.shown_path)
@@ -114,10 +114,11 @@ class HeldFacts:
         Only there is its path the one by which everybody in the container knows it. The
         file's own device tells nothing: overlayfs shows some files with their layer's.
         """
-        root, mount_id = self.task.root, self.task.root_mount_id
-        if root is None or self._has_host_root() or not mount_id:
+        root = self.task.root
+        if root is None or self._has_host_root():
             return None
-        return root.device if read_mount_id("", dir_fd=self._fd) == mount_id else None
+        mount_id = read_mount_id("", dir_fd=self._fd)
+        return root.device if mount_id and mount_id == self.task.root_mount_id else None
 
     # -- what the task is
 
@@ -134,7 +135,7 @@ class HeldFacts:
             return "the container runtime's own step"
         return ""
 
-    @functools.cached_property
+    @Lazy
     def is_runtime_init(self) -> bool:
         """A container runtime's own step, which the entry program's exec is not.
 

@@ -7,7 +7,7 @@ that no rule is about them.
 
 from typing import Protocol
 
-from monitor.gate.policy import EXEC, EXEC_FILE_DIMENSIONS, OPEN_FILE_DIMENSIONS, LoadedPolicy, LoadedScope
+from monitor.gate.policy import LoadedPolicy, LoadedScope
 from monitor.model.kernel_policy import Dimension, Key
 
 
@@ -27,32 +27,27 @@ class Facts(Protocol):
 
 def judge(policy: LoadedPolicy, facts: Facts) -> tuple[int, LoadedScope | None]:
     """The terms that an event fulfils, and the scope in which it was judged (None: it was not needed)."""
-    vector = policy.everything
-    for dimension, table in policy.tables.items():
+    plan = policy.plans[facts.event]
+    vector = plan.terms
+    for dimension, table in plan.asked:
         vector &= table.find(facts.value(dimension))
         if not vector:
             return 0, None
+    if not vector:
+        return 0, None
     scope = facts.find_scope(policy)
     return vector & scope.applies, scope
 
 
-def may_ever_match(policy: LoadedPolicy, event: str, names: dict[str, int]) -> bool:
-    """Whether a rule could match the file in this event, whatever the process.
+def may_ever_match(policy: LoadedPolicy, event: str, name: str, applies: int) -> bool:
+    """Whether a rule could match a file in this event, whatever the process.
 
-    ``names`` are the file's folded paths, each with the terms that apply where it is
-    shown so.
+    ``name`` is its folded path, ``applies`` the terms that hold where it is shown so.
     """
-    by_name = EXEC_FILE_DIMENSIONS if event == EXEC else OPEN_FILE_DIMENSIONS
-    return any(_could_match(policy, event, name, applies, by_name) for name, applies in names.items())
-
-
-def _could_match(policy: LoadedPolicy, event: str, name: str, applies: int, by_name: frozenset[Dimension]) -> bool:
-    vector = policy.terms_of(event) & applies
-    for dimension, table in policy.tables.items():
-        if dimension in by_name:
-            vector &= table.find(name)
-        elif event == EXEC and dimension in OPEN_FILE_DIMENSIONS:
-            vector &= table.find("")  # an exec opens no file besides its program
-        else:
-            vector &= table.any
+    plan = policy.plans[event]
+    vector = plan.by_other_facts & applies
+    if vector & plan.by_any_name:
+        return True
+    for table in plan.by_name:
+        vector &= table.find(name)
     return bool(vector)

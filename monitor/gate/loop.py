@@ -127,8 +127,8 @@ class Loop:
         finally:
             self._parts.clear()
         self._answers.policy = policy
-        self._mask = (FAN_OPEN_EXEC_PERM if policy.terms_of(EXEC) else 0) | (
-            FAN_OPEN_PERM if policy.terms_of(OPEN) else 0
+        self._mask = (FAN_OPEN_EXEC_PERM if policy.plans[EXEC].terms else 0) | (
+            FAN_OPEN_PERM if policy.plans[OPEN].terms else 0
         )
         self._group.forget_ignored()
 

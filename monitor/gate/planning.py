@@ -33,7 +33,7 @@ def _find_obstacle(term: PolicyTerm) -> str:
             if reason := _find_flag_obstacle(term.event, expression):
                 return reason
         elif dimension not in DIMENSIONS:
-            return _REASONS[dimension]
+            return _REASONS.get(dimension, f"what is held does not show {dimension.subject}")
     return ""
 
 

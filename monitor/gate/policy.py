@@ -5,6 +5,8 @@ held event can answer, and in what sense, is :mod:`monitor.gate.facts`. Vectors 
 integers here and little-endian bytes on the way; equal ones are sent once.
 """
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -150,6 +152,8 @@ class LoadedTable:
         self._named = frozenset[str]().union(*(key for key in self._entries if isinstance(key, frozenset)))
         self.any = _unite([self._none, self._unread, *self._entries.values()])
         """The terms that some value satisfies."""
+        self.all = _intersect([self._none, self._unread, *self._entries.values()])
+        """The terms that every value satisfies."""
 
     def find(self, value: Key | None) -> int:
         """The vector of a value; ``None``: it is not to be had."""
@@ -180,6 +184,29 @@ class LoadedScope(Struct, frozen=True):
     enforced: int
 
 
+class EventPlan:
+    """What is looked up for one kind of event. The name of its file is known; anything else has yet to be asked for."""
+
+    def __init__(self, event: str, tables: Mapping[Dimension, LoadedTable]) -> None:
+        about = tables.get(Dimension.EVENT)
+        self.terms = about.find(frozenset({event})) if about else 0
+        """Those about this event."""
+        by_name = EXEC_FILE_DIMENSIONS if event == EXEC else OPEN_FILE_DIMENSIONS
+        asked = []
+        for dimension, table in tables.items():
+            if event == EXEC and dimension in OPEN_FILE_DIMENSIONS:
+                self.terms &= table.find("")  # an exec opens no file besides its program
+            elif dimension is not Dimension.EVENT:
+                asked.append((dimension, table))
+        self.asked = tuple(asked)
+        self.by_name = tuple(table for dimension, table in asked if dimension in by_name)
+        self.by_any_name = _intersect([self.terms, *(table.all for table in self.by_name)])
+        """The terms that no name of the file rules out."""
+        others = [table.any for dimension, table in asked if dimension not in by_name]
+        self.by_other_facts = _intersect([self.terms, *others])
+        """The terms that some process fulfils."""
+
+
 class LoadedPolicy:
     """A policy in force."""
 
@@ -187,23 +214,18 @@ class LoadedPolicy:
         """Raises ``ValueError`` or ``IndexError`` for what :func:`pack_policy` never makes."""
         vectors = [unpack_vector(vector) for vector in policy.vectors]
         self.generation = policy.generation
-        self.everything = (1 << policy.term_count) - 1
         self.tables = {
             dimension: LoadedTable(dimension, policy.tables[dimension.name], vectors)
             for dimension in DIMENSIONS
             if dimension.name in policy.tables
         }
+        self.plans = {event: EventPlan(event, self.tables) for event in (EXEC, OPEN)}
         self.host = load_scope(policy.host)
         self.pending = load_scope(policy.pending)
         self.containers = {held.cgroup_path: load_container(held) for held in policy.containers}
         scopes = (self.host, self.pending, *self.containers.values())
         self.applies_anywhere = _unite(scope.applies for scope in scopes)
         """The terms that hold for some task: host processes may enter a container's file system."""
-
-    def terms_of(self, event: str) -> int:
-        """The terms about one event."""
-        table = self.tables.get(Dimension.EVENT)
-        return table.find(frozenset({event})) if table else 0
 
     def add_container(self, held: HeldContainer) -> bool:
         """Know a container. Whether terms may now match what none matched before."""
@@ -228,6 +250,11 @@ def _unite(vectors: Iterable[int]) -> int:
     for vector in vectors:
         united |= vector
     return united
+
+
+def _intersect(vectors: Iterable[int]) -> int:
+    """Of at least one vector."""
+    return functools.reduce(operator.and_, vectors)
 
 
 def _write_key(key: Key) -> str:

@@ -6,11 +6,11 @@ check, and that asks no server (:mod:`monitor.host.statx`).
 """
 
 import errno
-import functools
 import os
 import re
 from typing import Final, NamedTuple
 
+from monitor.gate.lazy import Lazy
 from monitor.host.statx import FileFacts, read_file_facts, read_mount_id
 
 _PF_FORKNOEXEC: Final = 0x40
@@ -48,7 +48,7 @@ class HeldTask:
     def __init__(self, tid: int) -> None:
         self.tid = tid
 
-    @functools.cached_property
+    @Lazy
     def status(self) -> Status:
         """Its process, and the real user id of the thread itself. Raises :class:`TaskGone`."""
         # The name, which the task chooses, comes first, with its newlines escaped.
@@ -57,17 +57,17 @@ class HeldTask:
             raise TaskGone(self.tid)
         return Status(int(found[1]), int(found[2]), int(found[3]))
 
-    @functools.cached_property
+    @Lazy
     def stat(self) -> Stat:
         """Raises :class:`TaskGone`."""
         return read_stat(self.tid)
 
-    @functools.cached_property
+    @Lazy
     def executable(self) -> str:
         """The program that it runs now; empty for a kernel thread's."""
         return read_executable(self.tid)
 
-    @functools.cached_property
+    @Lazy
     def parent_executable(self) -> str:
         """The program that forked it.
 
@@ -79,7 +79,7 @@ class HeldTask:
         parent = self.status.parent_tgid
         return read_executable(parent) if parent else ""
 
-    @functools.cached_property
+    @Lazy
     def root(self) -> FileFacts | None:
         """Its root directory."""
         return self._facts("root")
@@ -92,7 +92,7 @@ class HeldTask:
         except OSError:
             return 0
 
-    @functools.cached_property
+    @Lazy
     def executable_file(self) -> FileFacts | None:
         """The file that it runs."""
         return self._facts("exe")

@@ -132,7 +132,7 @@ def test_the_gate_matches_what_the_kernel_matches(rules: list[tuple[str, AnyNode
         assert terms == match(policy, context)
         name = facts.value(Dimension.EXECUTABLE if facts.event == EXEC else Dimension.FILE)
         if terms:
-            assert may_ever_match(loaded, facts.event, {str(name): policy.everything})
+            assert may_ever_match(loaded, facts.event, str(name), policy.everything)
 
 
 @pytest.mark.parametrize("on_truncated, vector", [("deny", 1), ("alert", 0)])
@@ -148,12 +148,13 @@ def test_of_a_value_that_is_not_to_be_had_the_rule_says_what_then(on_truncated: 
 def test_a_file_is_forgotten_only_by_rules_about_its_name() -> None:
     by_name = policy_of(("process_creation", And((Text("process.name", "exact", ("x",)), Number("user.id", "eq", 5)))))
     by_user = policy_of(("process_creation", Number("user.id", "eq", 5)))
+    name, user = LoadedPolicy(hold_policy(by_name)), LoadedPolicy(hold_policy(by_user))
 
-    assert not may_ever_match(LoadedPolicy(hold_policy(by_name)), EXEC, {"/tmp/y": 1})
-    assert may_ever_match(LoadedPolicy(hold_policy(by_name)), EXEC, {"/tmp/y": 1, "/merged/x": 1})
-    assert not may_ever_match(LoadedPolicy(hold_policy(by_name)), EXEC, {"/tmp/y": 1, "/merged/x": 0})
-    assert may_ever_match(LoadedPolicy(hold_policy(by_user)), EXEC, {"/tmp/y": 1})
-    assert not may_ever_match(LoadedPolicy(hold_policy(by_user)), OPEN, {"/tmp/y": 1})
+    assert not may_ever_match(name, EXEC, "/tmp/y", 1)
+    assert may_ever_match(name, EXEC, "/merged/x", 1)
+    assert not may_ever_match(name, EXEC, "/merged/x", 0)
+    assert may_ever_match(user, EXEC, "/tmp/y", 1)
+    assert not may_ever_match(user, OPEN, "/tmp/y", 1)
 
 
 @pytest.mark.parametrize(
