@@ -44,9 +44,11 @@ class Channel:
             raise ChannelClosed
         return decode_command(data), fds[0] if fds else -1
 
-    def send(self, message: Message) -> None:
-        """Say it if there is room."""
+    def send(self, message: Message) -> bool:
+        """Say it if there is room; answers whether there was."""
         try:
             self._socket.send(encode(message))
         except OSError:  # full, or gone: that is found out by reading
             self.dropped += 1
+            return False
+        return True

@@ -139,17 +139,18 @@ class HeldFacts:
     def is_runtime_init(self) -> bool:
         """A container runtime's own step, which the entry program's exec is not.
 
-        Known by the host's inode of the runtime; of a sealed copy in memory, by the
-        host's root directory that it still has, and a parent that is the runtime.
+        Known by the host's inode of the runtime. runc also copies itself into memory:
+        such a task was forked there, has executed nothing since, and its parent is the
+        runtime's file.
         """
         task = self.task
         if self.event == EXEC and not self._executes_runtime():
             return False
-        if _key(task.executable_file) in self._host.runtime_files:
+        running = task.executable_file
+        if _key(running) in self._host.runtime_files:
             return True
-        facts = task.executable_file
-        is_copy = facts is not None and facts.device == self._host.memfd_device and task.status.uid == 0
-        return is_copy and self._has_host_root() and _key(task.parent_executable_file) in self._host.runtime_files
+        is_copy = running is not None and running.device == self._host.memfd_device and task.status.uid == 0
+        return is_copy and task.stat.has_not_executed and _key(task.parent_executable_file) in self._host.runtime_files
 
     def _executes_runtime(self) -> bool:
         """Before it is in the container's root: an image may name /proc/self/exe as its program (CVE-2019-5736)."""

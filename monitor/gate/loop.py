@@ -11,13 +11,16 @@ from monitor.gate.channel import Channel, ChannelClosed
 from monitor.gate.discipline import Discipline
 from monitor.gate.policy import EXEC, OPEN, LoadedPolicy
 from monitor.gate.pulse import Pulse
+from monitor.gate.starts import LOOK_MS, RuntimeHold
 from monitor.gate.wire import (
     POLICY_BYTES_MAX,
     AddContainer,
     Command,
     Fence,
+    LetGo,
     Marked,
     MarkFilesystem,
+    MarkRuntime,
     PolicyPart,
     Refused,
     RemoveContainer,
@@ -41,6 +44,7 @@ class Loop:
         self._channel = channel
         self._group = group
         self._answers = answers
+        self._starts = RuntimeHold(channel.send)
         self._discipline = discipline
         self._pulse = pulse
         self._parts = bytearray()
@@ -53,14 +57,18 @@ class Loop:
         poll = select.poll()
         poll.register(self._group, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
+        poll.register(self._starts, select.POLLIN)
         while True:
-            ready = poll.poll(beat_ms)
+            ready = poll.poll(min(beat_ms, LOOK_MS) if self._starts.is_waiting else beat_ms)
             self._pulse.beat()
             for fd, _ in ready:
                 if fd == self._group.fileno():
                     self._answer_events()
+                elif fd == self._starts.fileno():
+                    self._starts.take_events(is_needed=bool(self._mask))
                 elif not self._take_commands():
                     return
+            self._starts.let_go_overdue()
 
     def _answer_events(self) -> None:
         for event in self._group.read():
@@ -102,6 +110,10 @@ class Loop:
                     policy.containers.pop(cgroup_path, None)
             case MarkFilesystem():
                 self._mark_filesystem(command, fd)
+            case MarkRuntime():
+                self._starts.mark(fd)
+            case LetGo(tid):
+                self._starts.let_go(tid)
             case Fence(number):
                 self._last_fence = number
                 self._channel.send(self._report())
@@ -159,6 +171,7 @@ class Loop:
             exempted=counts.exempted,
             ignored=counts.ignored,
             failed=counts.failed,
+            hurried=self._starts.hurried,
             dropped=self._channel.dropped,
             breaches=self._discipline.breaches,
             last_breach=self._discipline.last_breach,

@@ -5,10 +5,12 @@ its deaths. While there is none the kernel holds nothing: fail-open, and counted
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from monitor.gate.connection import Connection
-from monitor.gate.marker import Marker
+from monitor.gate.marker import HeldPaths, Marker
 from monitor.gate.policy import HeldContainer, HoldPolicy, find_events
 from monitor.gate.processes import start_gate
 from monitor.gate.watchdog import End
@@ -25,12 +27,14 @@ from monitor.gate.wire import (
     Command,
     Denial,
     Fence,
+    LetGo,
     Marked,
     Message,
     Ready,
     Refused,
     RemoveContainer,
     Report,
+    RuntimeStarts,
     Setup,
     split_policy,
 )
@@ -62,8 +66,9 @@ class GateSettings(Struct, frozen=True):
     hold_paths: tuple[Path, ...] = ()
     controller: str = ""
     """The v1 hierarchy that tells containers apart; empty for cgroup2."""
-    runtime_files: frozenset[tuple[int, int]] = frozenset()
-    """(device, inode) of the host's low-level runtimes."""
+    runtimes: tuple[Path, ...] = ()
+    """The host's low-level runtimes (:func:`~monitor.host.protected_files.find_runtime_paths`): their starts wait for
+    marks, and what they do in a new container before its program runs is let through."""
     namespace_pid: int = 0
     """A process whose mount namespace shows containers' overlays, the service's own as a rule; 0: only those are
     marked that processes of :meth:`GateSupervisor.add_container` show."""
@@ -91,7 +96,7 @@ class GateSupervisor:
     def __init__(self, settings: GateSettings, on_denial: DenialSink) -> None:
         self._settings = settings
         self._on_denial = on_denial
-        self._marker = Marker(settings.hold_paths, settings.namespace_pid, self._send)
+        self._marker = Marker(HeldPaths(settings.hold_paths, settings.runtimes), settings.namespace_pid, self._send)
         self._policy: HoldPolicy | None = None
         self._containers: dict[str, HeldContainer] = {}
         self._pids: dict[str, int] = {}
@@ -210,7 +215,7 @@ class GateSupervisor:
         self.health.starts += 1
         self.health.unmarked.clear()
         settings = self._settings
-        files = tuple(sorted(settings.runtime_files))
+        files = tuple(_read_identities(settings.runtimes))
         self._send(Setup(os.getpid(), settings.deadline_ms, settings.controller, files, settings.is_strict))
         if self._policy is not None:
             whole = msgspec.structs.replace(self._policy, containers=tuple(self._containers.values()))
@@ -275,6 +280,8 @@ class GateSupervisor:
                 self.readiness = message
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(message)
+            case RuntimeStarts(tid):
+                self._marker.look_at(tid, LetGo(tid))
             case Marked(device, error):
                 if error:
                     self.health.unmarked[device] = error
@@ -285,3 +292,11 @@ class GateSupervisor:
             case Report(fence=fence):
                 if (waiting := self._reports.get(fence)) is not None and not waiting.done():
                     waiting.set_result(message)
+
+
+def _read_identities(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
+    """(device, inode) of those that are there."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            yield status.st_dev, status.st_ino

@@ -24,7 +24,8 @@ class Setup(Struct, frozen=True, tag=True):
     controller: str
     """The v1 hierarchy that tells containers apart; empty for cgroup2."""
     runtime_files: tuple[tuple[int, int], ...]
-    """(device, inode) of the host's low-level runtimes."""
+    """(device, inode) of the host's low-level runtimes: what they do in a new container before its program runs is let
+    through."""
     is_strict: bool = False
     """End at the first breach of the answering thread's discipline, instead of counting it."""
 
@@ -57,6 +58,16 @@ class MarkFilesystem(Struct, frozen=True, tag=True):
     """Where the host shows the file system, if it does."""
 
 
+class MarkRuntime(Struct, frozen=True, tag=True):
+    """Hold each start of the low-level runtime whose descriptor comes with this: see :class:`RuntimeStarts`."""
+
+
+class LetGo(Struct, frozen=True, tag=True):
+    """The file systems that a starting runtime shows are marked: it may start."""
+
+    tid: int
+
+
 class Fence(Struct, frozen=True, tag=True):
     """Answered by :class:`Report` once everything before it is done."""
 
@@ -81,6 +92,12 @@ class OverlaySight(Struct, frozen=True):
     """A mark on the file system of its layers: from Linux 6.5 on."""
     obstacle: str = ""
     """Why it could not be found out."""
+
+
+class RuntimeStarts(Struct, frozen=True, tag=True):
+    """A runtime waits for :class:`LetGo`, for a moment: its container's overlay is mounted, and nothing runs there."""
+
+    tid: int
 
 
 class Marked(Struct, frozen=True, tag=True):
@@ -145,6 +162,8 @@ class Report(Struct, frozen=True, tag=True):
     """Files that need not be held again."""
     failed: int
     """Let through because their facts could not be read."""
+    hurried: int
+    """Starts of runtimes that went on before their file systems were known to be marked."""
     dropped: int
     """Denials that were not reported, because the service did not read."""
     breaches: int
@@ -155,8 +174,8 @@ class Report(Struct, frozen=True, tag=True):
     marks: int
 
 
-Command = Setup | PolicyPart | AddContainer | RemoveContainer | MarkFilesystem | Fence
-Message = Ready | Marked | Refused | Denial | Report
+Command = Setup | PolicyPart | AddContainer | RemoveContainer | MarkFilesystem | MarkRuntime | LetGo | Fence
+Message = Ready | Marked | Refused | RuntimeStarts | Denial | Report
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_command: Final = msgspec.msgpack.Decoder(Command).decode

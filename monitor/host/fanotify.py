@@ -99,6 +99,14 @@ class PermissionGroup:
         # By the link of the descriptor: no path of anybody else's is walked, no file system is asked.
         self._mark(_FAN_MARK_ADD | _FAN_MARK_FILESYSTEM, mask, f"/proc/self/fd/{fd}".encode())
 
+    def mark_file(self, fd: int, mask: int) -> None:
+        """Hold what ``mask`` names on this file alone (O_PATH will do), by whichever of its names.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        self._mark(_FAN_MARK_ADD, mask, f"/proc/self/fd/{fd}".encode())
+
     def unmark_filesystem(self, fd: int, mask: int) -> None:
         """Hold it no more; nothing to do is fine.
 

@@ -9,7 +9,6 @@ import pytest
 
 from monitor.gate.policy import HeldContainer
 from monitor.gate.supervisor import GateError
-from monitor.host.protected_files import find_runtime_files
 from monitor.rules.ir import And, Exists, Flag, Not, Number, Text
 from tests.support import oci
 from tests.support.gate import (
@@ -22,6 +21,7 @@ from tests.support.gate import (
     hold_policy,
     is_denied,
     make_hold_root,
+    make_own_runtime,
     path_is,
     policy_of,
     run,
@@ -67,7 +67,7 @@ def test_a_denial_says_who_and_what(sandbox: Sandbox, house: GateHouse) -> None:
     is_denied(sandbox, "--chdir=/", "setpriv", "--reuid=1234", "--clear-groups", f"{ROOT}/{VICTIM}", "true")
     house.report()
 
-    (denial,) = house.denials
+    (denial,) = house.told()
     assert (denial.path, denial.event, denial.uid, denial.is_denied) == (f"{ROOT}/{VICTIM}", "exec", 1234, True)
     assert (denial.device, denial.inode) == (shown.st_dev, shown.st_ino)
     assert denial.executable.endswith("/setpriv") and denial.tgid == denial.tid and denial.start_ticks > 0
@@ -114,8 +114,8 @@ def test_the_user_is_that_of_the_thread(sandbox: Sandbox, house: GateHouse) -> N
     )
 
     assert run(sandbox, sys.executable, "-c", thread)[0] == 126
-    assert [denial.uid for denial in house.denials] == [1234]
-    assert house.denials[0].tid != house.denials[0].tgid
+    assert [denial.uid for denial in house.told()] == [1234]
+    assert house.told()[0].tid != house.told()[0].tgid
 
 
 def test_an_exec_is_denied_in_one_container_alone(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def test_an_exec_is_denied_in_one_container_alone(sandbox: Sandbox, tmp_path: Pa
         assert done.returncode != 0 and "operation not permitted" in done.stderr.lower()
         assert other.exec("/bin/true").returncode == 0
         house.report()
-        assert {denial.cgroup_id for denial in house.denials} == {42}
-        assert house.denials[0].path == "/bin/busybox"
-        assert house.denials[0].cgroup_path == chosen.cgroup_path
+        assert {denial.cgroup_id for denial in house.told()} == {42}
+        assert house.told()[0].path == "/bin/busybox"
+        assert house.told()[0].cgroup_path == chosen.cgroup_path
 
 
 def test_a_container_that_nobody_has_named_is_pending(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_container_that_nobody_has_named_is_pending(sandbox: Sandbox, tmp_path
 
         assert container.exec("/bin/true", check=False).returncode != 0
         house.report()
-        assert [denial.cgroup_id for denial in house.denials] == [0]
+        assert [denial.cgroup_id for denial in house.told()] == [0]
 
 
 def test_a_runtimes_own_steps_are_let_through(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_runtimes_own_steps_are_let_through(sandbox: Sandbox, tmp_path: Path) 
     policy = policy_of(("file_access", And((Text("file.path", "exact", ("/etc/passwd",)), Exists("container.id")))))
     rootfs = build_rootfs(tmp_path / "rootfs", {})
     with (
-        GateHouse(runtime_files=find_runtime_files()) as house,
+        GateHouse(runtimes=(make_own_runtime(sandbox),)) as house,
         oci.start_container(sandbox, "runc", rootfs) as container,
     ):
         house.set(hold_policy(policy))
@@ -172,7 +172,7 @@ def test_a_runtimes_own_steps_are_let_through(sandbox: Sandbox, tmp_path: Path) 
         assert done.returncode == 1 and "Operation not permitted" in done.stderr
         assert container.exec("cat", "/etc/group").returncode == 0
         assert house.report().exempted > 0
-        assert {(denial.path, denial.executable) for denial in house.denials} == {("/etc/passwd", "/bin/busybox")}
+        assert {(denial.path, denial.executable) for denial in house.told()} == {("/etc/passwd", "/bin/busybox")}
 
 
 def test_a_script_is_judged_and_its_interpreter_too(sandbox: Sandbox, house: GateHouse) -> None:
@@ -226,7 +226,7 @@ def test_an_open_is_denied_by_file_and_program(sandbox: Sandbox, house: GateHous
     assert status == 1 and "Operation not permitted" in said
     assert run(sandbox, f"{ROOT}/{BYSTANDER}", "cat", f"{ROOT}/secret")[0] == 0
     assert run(sandbox, f"{ROOT}/{VICTIM}", "cat", "/etc/hostname")[0] == 0
-    assert [(denial.event, denial.executable) for denial in house.denials] == [("open", f"{ROOT}/{VICTIM}")]
+    assert [(denial.event, denial.executable) for denial in house.told()] == [("open", f"{ROOT}/{VICTIM}")]
 
 
 def test_audit_says_what_it_would_deny(sandbox: Sandbox, house: GateHouse) -> None:
@@ -234,7 +234,7 @@ def test_audit_says_what_it_would_deny(sandbox: Sandbox, house: GateHouse) -> No
 
     assert not is_denied(sandbox, f"{ROOT}/{VICTIM}", "true")
     assert (house.report().denied, house.report().audited) == (0, 1)
-    assert [denial.is_denied for denial in house.denials] == [False]
+    assert [denial.is_denied for denial in house.told()] == [False]
 
 
 def test_a_path_that_the_kernel_cannot_write_rules_nothing_out(sandbox: Sandbox, house: GateHouse) -> None:

@@ -18,6 +18,7 @@ from monitor.rules.ir import And, Exists, Number, Text
 from tests.support import oci
 from tests.support.gate import (
     BYSTANDER,
+    HOLD,
     ROOT,
     VICTIM,
     GateHouse,
@@ -26,6 +27,7 @@ from tests.support.gate import (
     is_held,
     is_there,
     make_hold_root,
+    make_own_runtime,
     path_is,
     policy_of,
     scope_of,
@@ -155,7 +157,7 @@ def test_of_a_thousand_execs_at_once_none_is_lost(sandbox: Sandbox) -> None:
         assert shown == [["125", "125"]] * 4
         report = house.report()
         assert (report.denied + report.dropped, report.held, report.failed) == (500, 1000, 0)
-        assert len(house.denials) + report.dropped == 500
+        assert len(house.told()) + report.dropped == 500
         assert (report.breaches, report.last_breach) == (0, "")
 
 
@@ -168,7 +170,7 @@ def test_a_service_that_does_not_read_is_not_waited_for(sandbox: Sandbox) -> Non
             sandbox.run(words, timeout_s=120)
         report = house.report()
         assert report.denied == 1500
-        assert report.dropped > 0 and len(house.denials) + report.dropped == 1500
+        assert report.dropped > 0 and len(house.told()) + report.dropped == 1500
 
 
 def test_policies_switch_under_load_and_none_is_undecided(sandbox: Sandbox) -> None:
@@ -187,15 +189,36 @@ def test_policies_switch_under_load_and_none_is_undecided(sandbox: Sandbox) -> N
 
 
 def test_a_container_is_held_before_its_entry_program(sandbox: Sandbox, tmp_path: Path) -> None:
-    """By the overlay's own mark, the only one that sees it before Linux 6.5, made when the overlay is mounted."""
+    """By the overlay's own mark, the only one that sees it before Linux 6.5: the runtime waits until it is made."""
     policy = policy_of(("process_creation", And((Text("process.name", "exact", ("busybox",)), Exists("container.id")))))
     rootfs = build_rootfs(tmp_path / "rootfs", {})
-    with GateHouse(namespace_pid=sandbox.pid) as house:
+    with GateHouse(runtimes=(make_own_runtime(sandbox),)) as house:
         house.set(hold_policy(policy))
         for _ in range(10):
             done = oci.run_container(sandbox, "runc", rootfs, "/bin/true", check=False)
             assert done.returncode != 0 and "operation not permitted" in done.stderr.lower()
-        assert [denial.path for denial in house.denials] == ["/bin/busybox"] * 10
+        assert [denial.path for denial in house.told()] == ["/bin/busybox"] * 10
+        assert house.report().hurried == 0
+
+
+def test_a_runtime_does_not_wait_long_for_a_service_that_stands_still(sandbox: Sandbox, tmp_path: Path) -> None:
+    rootfs = build_rootfs(tmp_path / "rootfs", {})
+    with GateHouse(runtimes=(make_own_runtime(sandbox),)) as house:
+        house.put(path_is("/bin/none"))
+        with house.not_reading():
+            assert oci.run_container(sandbox, "runc", rootfs, "/bin/true").returncode == 0
+        assert house.report().hurried > 0
+
+
+def test_an_overlay_is_marked_when_it_is_mounted(sandbox: Sandbox) -> None:
+    with GateHouse(namespace_pid=sandbox.pid) as house:
+        house.put(path_is(f"{HOLD}/other/{VICTIM}"))
+        layers = f"lowerdir={HOLD}/lower,upperdir={HOLD}/upper2,workdir={HOLD}/work2"
+        sandbox.run(["mkdir", "-p", f"{HOLD}/upper2", f"{HOLD}/work2"])
+        sandbox.run(["mount", "-t", "overlay", "overlay", "-o", layers, f"{HOLD}/other"])
+        house.wait_until(lambda: house.report().marks > 1)
+
+        assert is_denied(sandbox, f"{HOLD}/other/{VICTIM}", "true")
 
 
 def test_known_files_that_no_rule_can_name_are_held_once(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -19,7 +20,7 @@ from monitor.rules.ir import AnyNode, Exists, Text
 from monitor.rules.kernel_policy import KernelPolicy, build_policy, build_rule_terms
 from tests.support.make.rules import rule
 from tests.support.rootfs import BUSYBOX
-from tests.support.sandbox import Sandbox
+from tests.support.sandbox import PATH, Sandbox
 
 WAIT_S = 10.0
 HOLD = "/run/hold"
@@ -71,6 +72,15 @@ def make_hold_root(sandbox: Sandbox) -> None:
     sandbox.run(["mount", "-t", "overlay", "overlay", "-o", layers, ROOT])
 
 
+def make_own_runtime(sandbox: Sandbox) -> Path:
+    """A copy of runc in the sandbox's place of it: marks on it hold nobody else's containers."""
+    original = shutil.which("runc", path=PATH)
+    assert original is not None
+    act = f"[ {original} -ef {HOLD}/runc ] || {{ cp {original} {HOLD}/runc && mount --bind {HOLD}/runc {original}; }}"
+    sandbox.run(["sh", "-c", act])
+    return sandbox.inside(f"{HOLD}/runc")
+
+
 def run(sandbox: Sandbox, *args: str, timeout_s: float = 30) -> tuple[int, str]:
     """By a shell: what the service itself forks, and that is us, is never denied anything."""
     words = ["sh", "-c", '"$@"; exit $?', "sh", "env", *args]
@@ -91,11 +101,11 @@ class GateHouse:
     """A context manager: a supervisor on an event loop of its own."""
 
     def __init__(self, *hold_paths: Path, deadline_ms: int = 5000, **settings: Any) -> None:
-        self.denials: list[Denial] = []
+        self._denials: list[Denial] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         chosen = GateSettings(deadline_ms, hold_paths, **{"is_strict": True, **settings})
-        self.supervisor = GateSupervisor(chosen, self.denials.append)
+        self.supervisor = GateSupervisor(chosen, self._denials.append)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -167,8 +177,12 @@ class GateHouse:
 
     def denied(self) -> list[tuple[str, int]]:
         """What was denied: last component of the path, lowest term."""
+        return [(Path(one.path).name, lowest(one)) for one in self.told() if one.is_denied]
+
+    def told(self) -> list[Denial]:
+        """All that it has said until now, denied or not."""
         self.report()
-        return [(Path(one.path).name, lowest(one)) for one in self.denials if one.is_denied]
+        return self._denials
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_S * 3)
