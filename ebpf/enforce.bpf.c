@@ -13,6 +13,7 @@
 #include "emit.bpf.h"
 #include "limit.bpf.h"
 #include "open_flags.bpf.h"
+#include "policy_arguments.bpf.h"
 #include "policy_match.bpf.h"
 #include "runtime_mark.bpf.h"
 
@@ -113,7 +114,8 @@ static __always_inline bool judge_blindly(struct judgement *judgement)
 }
 
 /* Deny this execution? Says so, once. */
-static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct task_struct *task, u32 hook)
+static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct task_struct *task, u32 hook,
+					   enum args_source source)
 {
 	struct file *file = bprm->file;
 	struct judgement judgement;
@@ -135,6 +137,9 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_EXECUTABLE);
 	is_denied = judgement.summary && judgement_conclude(&judgement);
+	if (is_denied && is_asked(&judgement, POLICY_ARGUMENTS))
+		is_denied = judge_arguments(&judgement, slot, bprm, source == ARGS_BY_ADDRESS ? task->mm : bprm->mm,
+					    source);
 	if (is_denied && denial_admit(file, task))
 		denial_submit(&judgement, slot, file, task, hook, file_flags);
 	else
@@ -222,7 +227,7 @@ int on_exec_check(u64 *ctx)
 
 	if (earlier)
 		return earlier;
-	if (exec_is_denied(bprm, bpf_get_current_task_btf(), DENIAL_EXEC))
+	if (exec_is_denied(bprm, bpf_get_current_task_btf(), DENIAL_EXEC, ARGS_BY_PAGE_TABLES))
 		return -EPERM;
 	return 0;
 }
@@ -233,7 +238,7 @@ int on_exec_kill(u64 *ctx)
 	struct task_struct *task = (void *)ctx[0];
 	struct linux_binprm *bprm = (void *)ctx[2];
 
-	if (exec_is_denied(bprm, task, DENIAL_EXEC_KILL))
+	if (exec_is_denied(bprm, task, DENIAL_EXEC_KILL, ARGS_BY_ADDRESS))
 		bpf_send_signal(SIGKILL);
 	return 0;
 }

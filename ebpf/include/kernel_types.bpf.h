@@ -286,6 +286,7 @@ struct css_set {
 };
 
 struct mm_struct {
+	void *pgd;
 	unsigned long task_size;
 	unsigned long arg_start;
 	unsigned long arg_end;
@@ -294,6 +295,8 @@ struct mm_struct {
 
 struct linux_binprm {
 	unsigned int is_check : 1; /* from 6.14 */
+	struct mm_struct *mm;	   /* of the new program; not in force yet */
+	unsigned long p;	   /* where its arguments begin */
 	struct file *file;
 	const char *filename;
 	const char *interp;

@@ -120,6 +120,35 @@ enum policy_size {
 	POLICY_NUMBERS = 4096,	  /* uids, both halves */
 	POLICY_NAMED_BITS = 8,	  /* of each dimension of bits */
 	POLICY_COMBINATIONS = 256,
+	/* The automaton over argv; see monitor/model/argument_automaton.py for what these are. */
+	POLICY_CELLS = 65536 + 256,
+	POLICY_DEFAULTS = 32768 + 256,
+	POLICY_MARKINGS = 1024,
+	POLICY_MARK_WORDS = 4,
+	POLICY_CLAUSES = 256,
+};
+
+/* Numbers about one half's automaton. */
+enum policy_automaton_word {
+	POLICY_AUTOMATON_START = 0,
+	POLICY_AUTOMATON_MARKING_FROM = 1,
+	POLICY_AUTOMATON_CLAUSES = 2,
+	POLICY_AUTOMATON_WORDS = 4,
+};
+
+/* How a marking changes marks: of each, POLICY_MARK_WORDS words. */
+enum policy_marking_part {
+	POLICY_MARKING_CLEARS = 0,
+	POLICY_MARKING_SETS = 1,
+	POLICY_MARKING_FOLLOWS = 2,
+	POLICY_MARKING_PARTS = 3,
+};
+
+/* Columns of a state that are no byte's. */
+enum policy_column {
+	POLICY_COLUMN_ENTER = 0,
+	POLICY_COLUMN_END = 1,
+	POLICY_COLUMN_USUAL = 2,
 };
 
 /* The lookups. Those of texts come first, in pairs: where a path begins, how it ends. */

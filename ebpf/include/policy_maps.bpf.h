@@ -35,6 +35,16 @@ u32 policy_combinations[2][POLICY_DIMENSIONS_STRIDE][POLICY_COMBINATIONS];
 u32 policy_containers[2][POLICY_CONTAINERS];
 u32 policy_enforced[2][POLICY_CONTAINERS];
 
+/* The automaton over argv. A cell: what it holds in the lower half, whose it is in the upper one. */
+u32 policy_automaton[2][POLICY_AUTOMATON_WORDS];
+u32 policy_cells[2][POLICY_CELLS];
+u16 policy_defaults[2][POLICY_DEFAULTS];
+u8 policy_classes[2][256];
+u64 policy_markings[2][POLICY_MARKINGS][POLICY_MARKING_PARTS * POLICY_MARK_WORDS];
+u64 policy_clause_marks[2][POLICY_CLAUSES][POLICY_MARK_WORDS];
+/* When one of its marks is there, and when none is. */
+u32 policy_clause_vectors[2][POLICY_CLAUSES][2];
+
 struct policy_number_key {
 	u64 value;
 	u32 dimension;

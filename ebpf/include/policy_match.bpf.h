@@ -154,12 +154,16 @@ static __always_inline bool is_path_asked(struct judgement *judgement, u32 dimen
 	return is_asked(judgement, dimension) || is_asked(judgement, dimension + 1);
 }
 
-/* The AND of all dimensions. True: a term that is enforced here is among them. */
-static __noinline bool judgement_conclude(struct judgement *judgement)
+/* The AND of all dimensions. Not zero: a term that is enforced here is among them. A global function: it is verified
+ * once, not for each state that a caller can be in, which 6.1 cannot bear. */
+__noinline int judgement_conclude(struct judgement *judgement)
 {
-	const u64 *enforced = policy_vector(judgement->enforced);
+	const u64 *enforced;
 	u64 denied = 0;
 
+	if (!judgement)
+		return 0; /* for the verifier */
+	enforced = policy_vector(judgement->enforced);
 	for (u32 word = 0; word < POLICY_WORDS; word++) {
 		u64 terms = ~0ULL;
 
@@ -170,7 +174,7 @@ static __noinline bool judgement_conclude(struct judgement *judgement)
 		judgement->terms[word] = terms;
 		denied |= terms & enforced[word];
 	}
-	return denied;
+	return denied != 0;
 }
 
 #endif

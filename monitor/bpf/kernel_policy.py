@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal, Protocol
 
+from monitor.bpf.automaton_tables import write_automaton
 from monitor.bpf.policy_packing import HALF_VECTORS, PackedPolicy, PolicyDoesNotFit, pack
 from monitor.bpf.syscalls import wait_for_programs
 from monitor.model.ids import CgroupId
@@ -129,6 +130,11 @@ class KernelPolicyWriter:
         rows = self._maps.variable_view("policy_vectors")
         rows[base * _ROW.size : (base + len(packed.vectors)) * _ROW.size] = b"".join(map(_pack_row, packed.vectors))
         self._write_tables(packed, half, base)
+        if packed.arguments is not None:
+            write_automaton(self._maps, packed.arguments, half)
+        for number, (some, none) in enumerate(packed.clauses):
+            row = self._row_view("policy_clause_vectors", half * layout.POLICY_CLAUSES + number, 2)
+            row[0], row[1] = base + some, base + none
         for (dimension, text), place in packed.texts.items():
             key = bytes([dimension * 2 + half]) + text
             packed_key = _TEXT_BITS.pack(8 * len(key)) + key.ljust(layout.POLICY_KEY_BYTES, b"\0")

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from monitor.model.argument_automaton import ArgumentAutomaton
 from monitor.model.capabilities import CAPABILITY_NAMES
 from monitor.model.kernel_policy import ContainerTerms, Dimension, Lookup, PolicyTables, Vectors
 from monitor.wire import _layout as layout
@@ -80,6 +81,9 @@ class PackedPolicy(Struct, frozen=True):
     bits: dict[int, Bits]
     containers: dict[int, tuple[int, int]]
     """Slot -> scope, enforced."""
+    arguments: ArgumentAutomaton | None
+    clauses: tuple[tuple[int, int], ...]
+    """Of the automaton: the vector when one of its marks is there, and when none is."""
 
 
 def pack(tables: PolicyTables, containers: Mapping[int, ContainerTerms]) -> PackedPolicy:
@@ -90,6 +94,7 @@ def pack(tables: PolicyTables, containers: Mapping[int, ContainerTerms]) -> Pack
     """
     places: dict[int, int] = {}
     everything = (1 << tables.terms) - 1
+    clauses = () if tables.arguments is None else tables.arguments.clauses
 
     def place(vector: int) -> int:
         return places.setdefault(vector, len(places))
@@ -120,6 +125,8 @@ def pack(tables: PolicyTables, containers: Mapping[int, ContainerTerms]) -> Pack
         },
         bits={NUMBERS[each]: _pack_bits(tables.vectors[each], _MASKS[each], place) for each in _MASKS},
         containers={slot: (place(terms.scope), place(terms.enforced)) for slot, terms in containers.items()},
+        arguments=tables.arguments,
+        clauses=tuple((place(clause.some), place(clause.none)) for clause in clauses),
         vectors=(),
     )
     _check("different vectors", len(places), HALF_VECTORS)

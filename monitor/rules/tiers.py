@@ -28,6 +28,8 @@ class HostTiers(Struct, frozen=True):
 
     lsm: str = ""
     kill: str = ""
+    arguments: str = ""
+    """Whether the tier that there is can decide by arguments."""
 
     @property
     def best(self) -> str:
@@ -51,6 +53,11 @@ def plan_denials(rules: Iterable[DenyRule], host: HostTiers) -> tuple[PlannedDen
     return tuple(_plan(rule, host) for rule in rules)
 
 
+def asks_arguments(rule: DenyRule) -> bool:
+    """Whether the kernel has to read argv for this rule."""
+    return any(Dimension.ARGUMENTS in term.asks for term in rule.terms)
+
+
 def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:
     """The rules that ask for a tier that they do not get here: such a set is not put in force."""
     return [
@@ -64,6 +71,8 @@ def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:
 def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
     if rule.not_decidable:
         return PlannedDenial(rule, OBSERVE, rule.not_decidable)
+    if host.arguments and asks_arguments(rule):
+        return PlannedDenial(rule, OBSERVE, host.arguments)
     if host.best != OBSERVE and (reason := _unhooked(rule, host)):
         return PlannedDenial(rule, OBSERVE, reason)
     return PlannedDenial(rule, host.best, host.kill or host.lsm)
@@ -73,8 +82,8 @@ def _unhooked(rule: DenyRule, host: HostTiers) -> str:
     for term in rule.terms:
         if term.event not in _HOOKED[host.best]:
             return f"without BPF LSM executions can be ended, and opens cannot be denied ({host.lsm})"
-        if Dimension.ARGUMENTS in term.asks:
-            return "this version does not decide by arguments"
+        if term.event == OPEN and Dimension.ARGUMENTS in term.asks:
+            return "the arguments of the program that opens are not known to the kernel any more"
         if any(_is_about_setup(test) for asked in term.asks.values() for test in tests_of(asked)):
             return "this version does not know a runtime's set-up steps before they run"
     return ""

@@ -1,4 +1,4 @@
-"""The canary of denial: a program of our own that the policy names, and that must not run.
+"""The canary of denial: programs of our own that the policy names, and that must not run.
 
 LSM programs that are loaded and attached need not be called: only an execution that
 is refused proves it. The program lies in memory alone: no file system's flags or
@@ -12,7 +12,7 @@ from typing import Final
 
 from monitor.model.rule import SELF_TEST_RULE, Rule, Severity
 from monitor.rules.denials import DenyRule, build_deny_rule
-from monitor.rules.ir import Text
+from monitor.rules.ir import And, Text
 
 _PROGRAMS: Final = (Path("/bin/true"), Path("/usr/bin/true"), Path("/bin/busybox"))
 _RULE: Final = Rule(
@@ -26,35 +26,57 @@ _RULE: Final = Rule(
 )
 
 
+_MAGIC: Final = "--stockade-self-test"
+
+
 class DenialCanary:
-    """One name, for the life of a service."""
+    """Two names, for the life of a service: one is denied, one with a certain argument."""
 
     def __init__(self) -> None:
-        self._name = f"stockade-self-test-{secrets.token_hex(8)}"
+        token = secrets.token_hex(8)
+        self._name = f"stockade-self-test-{token}"
+        self._name_of_arguments = f"stockade-arguments-{token}"
 
     @property
     def rule(self) -> DenyRule:
-        """What denies it, everywhere."""
-        return build_deny_rule(
-            _RULE, "process_creation", Text("process.executable", "exact", (f"/memfd:{self._name}",))
-        )
+        """What denies the first one, everywhere."""
+        return build_deny_rule(_RULE, "process_creation", _is_program(self._name))
+
+    @property
+    def rule_of_arguments(self) -> DenyRule:
+        """What denies the second one."""
+        argument = Text("process.command_line", "contains", (_MAGIC,))
+        return build_deny_rule(_RULE, "process_creation", And((_is_program(self._name_of_arguments), argument)))
 
     def is_refused(self) -> bool:
-        """Execute it; whether it was refused, or ended before it could do anything.
+        """Execute the first one; whether it was refused, or ended before it could do anything.
 
         Raises:
             OSError: it could not be made.
         """
-        program = next(path for path in (*_PROGRAMS, Path(os.path.realpath("/proc/self/exe"))) if path.exists())
-        fd = os.memfd_create(self._name, os.MFD_CLOEXEC)
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.write(fd, program.read_bytes())
-            actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
-            pid = os.posix_spawn(f"/proc/self/fd/{fd}", ["true", "--version"], {}, file_actions=actions)
-        except PermissionError:
-            return True
-        finally:
-            os.close(fd)
-            os.close(null)
-        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        return _is_refused(self._name, "--version")
+
+    def are_arguments_decided(self) -> bool:
+        """Execute the second one with its argument and without: the one is refused, the other is not."""
+        name = self._name_of_arguments
+        return _is_refused(name, _MAGIC) and not _is_refused(name, "--version")
+
+
+def _is_program(name: str) -> Text:
+    return Text("process.executable", "exact", (f"/memfd:{name}",))
+
+
+def _is_refused(name: str, argument: str) -> bool:
+    program = next(path for path in (*_PROGRAMS, Path(os.path.realpath("/proc/self/exe"))) if path.exists())
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.write(fd, program.read_bytes())
+        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
+        pid = os.posix_spawn(f"/proc/self/fd/{fd}", ["true", argument], {}, file_actions=actions)
+    except PermissionError:
+        return True
+    finally:
+        os.close(fd)
+        os.close(null)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from msgspec import structs
+
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
 from monitor.bpf.features import find_lsm_obstacle
 from monitor.bpf.libbpf import LibbpfError
@@ -23,7 +25,16 @@ from monitor.model.events import AnyEvent, LossReport, PolicyChange
 from monitor.model.ids import CgroupId, FileIdentity
 from monitor.rules.denials import DenyRule, denies
 from monitor.rules.ruleset import RuleSet
-from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, PlannedDenial, list_refusals, plan_denials
+from monitor.rules.tiers import (
+    KILL,
+    LSM,
+    OBSERVE,
+    HostTiers,
+    PlannedDenial,
+    asks_arguments,
+    list_refusals,
+    plan_denials,
+)
 from monitor.runtime.denial_canary import DenialCanary
 from monitor.runtime.enforcement import Enforcer
 from monitor.runtime.pinned import Pinned
@@ -135,10 +146,25 @@ class Denying:
             _check(planned)
             obstacle = self._load(_decidable(planned))
             if not obstacle:
-                return planned
+                return self._prove_arguments(planned)
             _LOG.warning("tier %s cannot be had: %s (run `stockade doctor`)", tier, obstacle)
             self._host = self._without(tier, obstacle)
             planned = plan_denials([each.deny for each in planned], self._host)
+        return planned
+
+    def _prove_arguments(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
+        """The plan with what holds of rules that ask for arguments."""
+        assert self._enforcement is not None
+        wanted = _decidable(planned)
+        if any(map(asks_arguments, wanted)) and not self._canary.are_arguments_decided():
+            reason = "this kernel's arguments cannot be read before a program runs (a denied one ran)"
+            _LOG.warning("%s: rules that ask for them only tell", reason)
+            self._host = structs.replace(self.host, arguments=reason)
+            planned = plan_denials([each.deny for each in planned], self._host)
+            _check(planned)
+            self._apply(_decidable(planned))
+        self._neighbours.read_later(self._enforcement.ring)
+        self._enforcement.mark_own_process()
         return planned
 
     def _without(self, tier: str, obstacle: str) -> HostTiers:
@@ -165,8 +191,6 @@ class Denying:
         if not self._canary.is_refused():
             self._give_up()
             return "a program that had to be refused was not"
-        self._neighbours.read_later(self._enforcement.ring)
-        self._enforcement.mark_own_process()
         return ""
 
     def _give_up(self) -> None:
@@ -182,9 +206,14 @@ class Denying:
     def _apply(self, wanted: tuple[DenyRule, ...]) -> None:
         assert self._enforcer is not None
         try:
-            self._enforcer.apply((self._canary.rule, *wanted))
+            self._enforcer.apply((*self._list_canaries(wanted), *wanted))
         except OSError as error:
             raise ValueError(f"the kernel refuses the deny policy: {error.strerror}; the old one stays") from error
+
+    def _list_canaries(self, wanted: tuple[DenyRule, ...]) -> tuple[DenyRule, ...]:
+        if any(map(asks_arguments, wanted)):
+            return self._canary.rule, self._canary.rule_of_arguments
+        return (self._canary.rule,)
 
     # --- what the service tells ----------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x01feea068693bb3e
+FINGERPRINT: Final = 0x9c7fa3985dafdf1c
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -104,6 +104,17 @@ INTEREST_CONTAINER_ATTRIBUTES: Final = 8192
 OPEN_SPACE_PATHS: Final = 0
 OPEN_SPACE_DIRECTORIES: Final = 2
 
+# enum policy_automaton_word
+POLICY_AUTOMATON_START: Final = 0
+POLICY_AUTOMATON_MARKING_FROM: Final = 1
+POLICY_AUTOMATON_CLAUSES: Final = 2
+POLICY_AUTOMATON_WORDS: Final = 4
+
+# enum policy_column
+POLICY_COLUMN_ENTER: Final = 0
+POLICY_COLUMN_END: Final = 1
+POLICY_COLUMN_USUAL: Final = 2
+
 # enum policy_container
 POLICY_HOST: Final = 0
 POLICY_PENDING: Final = 1
@@ -135,6 +146,12 @@ POLICY_EVENTS: Final = 4
 POLICY_FLAG_32BIT: Final = 65536
 POLICY_FLAG_RUNTIME_INIT: Final = 131072
 
+# enum policy_marking_part
+POLICY_MARKING_CLEARS: Final = 0
+POLICY_MARKING_SETS: Final = 1
+POLICY_MARKING_FOLLOWS: Final = 2
+POLICY_MARKING_PARTS: Final = 3
+
 # enum policy_size
 POLICY_TERMS_MAX: Final = 1024
 POLICY_WORDS: Final = 16
@@ -146,6 +163,11 @@ POLICY_TEXTS: Final = 8192
 POLICY_NUMBERS: Final = 4096
 POLICY_NAMED_BITS: Final = 8
 POLICY_COMBINATIONS: Final = 256
+POLICY_CELLS: Final = 65792
+POLICY_DEFAULTS: Final = 33024
+POLICY_MARKINGS: Final = 1024
+POLICY_MARK_WORDS: Final = 4
+POLICY_CLAUSES: Final = 256
 
 # enum tag_hierarchy_word
 TAG_CONTROLLER_CGROUP2: Final = 0

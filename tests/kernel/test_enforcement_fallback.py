@@ -62,3 +62,30 @@ def test_a_canary_that_runs_ends_the_tier(tmp_path: Path, monkeypatch: pytest.Mo
         assert "had to be refused was not" in denying.planned[0].reason
     finally:
         denying.close()
+
+
+def test_arguments_that_are_not_decided_leave_the_other_rules_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(
+        mode="enforce",
+        state_dir=tmp_path,
+        pin_dir=tmp_path / "file" / "bpf",
+        enforcement=EnforcementSettings(tier="kill"),
+    )
+    extra = "status: stable\nstockade: {response: deny}\n"
+    rules = load_text(
+        tmp_path,
+        rule_text("{s: {Image: /nonexistent/canary}, condition: s}", extra=extra, number=0),
+        rule_text("{s: {Image: /nonexistent/x, CommandLine|contains: x}, condition: s}", extra=extra, number=1),
+    )
+    monkeypatch.setattr(DenialCanary, "are_arguments_decided", lambda _: False)
+    denying = Denying(settings, find_tag_hierarchy(), Nobody(), "boot")
+    try:
+        denying.replace_rules(rules)
+
+        assert [each.tier for each in denying.planned] == ["kill", OBSERVE]
+        assert "arguments cannot be read" in denying.planned[1].reason
+    finally:
+        denying.close()

@@ -145,3 +145,13 @@ def test_detach_ends_what_a_crash_has_left_and_leaves_a_running_service_alone(
     assert done.stdout.startswith("denial is ended")
     assert not is_denied(host, canary)
     assert host.run(words, env={"PYTHONPATH": str(REPOSITORY)}).stdout == "nothing is attached\n"
+
+
+def test_a_rule_about_arguments_comes_through_the_whole_service(host: Sandbox, folder: Path, canary: Path) -> None:
+    text = rule_text(f"{{s: {{Image: {canary}, CommandLine|endswith: ' --evil'}}, condition: s}}", extra=DENY)
+    (folder / "rules" / "the_canary.yml").write_text(text)
+    with service(host, folder) as running:
+        assert host.run([str(canary), "--good"], check=False).returncode == 0
+        assert host.run([str(canary), "--evil"], check=False).returncode != 0
+        denied = running.tail().wait_for(has(event__action="exec-denied", file__path=str(canary)))
+        assert field(denied, "stockade.denial.rules") == ["the_canary"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
 from monitor.host.cgroups import TagHierarchy, find_tag_hierarchy
@@ -48,7 +49,14 @@ class Denier:
         containers = {layout.POLICY_HOST: ContainerTerms(inside.scope, 0), CONTAINER_SLOT: inside}
         return self.enforcement.policy.apply(self.policy.tables, containers)
 
-    def run(self, *command: str | Path, cgroup: Path | None = None, uid: int = 0, pass_fds: Sequence[int] = ()) -> int:
+    def run(
+        self,
+        *command: str | Path,
+        cgroup: Path | None = None,
+        uid: int = 0,
+        pass_fds: Sequence[int] = (),
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+    ) -> int:
         """Run a program in the container; its exit status (negative: the signal), 126 when exec was refused."""
 
         def enter() -> None:
@@ -56,7 +64,7 @@ class Denier:
             os.setresuid(uid, uid, uid)
 
         try:
-            done = subprocess.run(command, preexec_fn=enter, stdout=subprocess.DEVNULL, check=False, pass_fds=pass_fds)
+            done = subprocess.run(command, preexec_fn=enter, stdout=stdout, check=False, pass_fds=pass_fds)
             return done.returncode
         except PermissionError:
             return 126

@@ -13,7 +13,12 @@ pytestmark = pytest.mark.vm
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 400
 SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
-FILES = ("tests/kernel/test_enforcement.py", "tests/kernel/test_enforcement_life.py", "tests/vm/lsm_opens.py")
+FILES = (
+    "tests/kernel/test_enforcement.py",
+    "tests/kernel/test_enforcement_arguments.py",
+    "tests/kernel/test_enforcement_life.py",
+    "tests/vm/lsm_opens.py",
+)
 
 
 @pytest.mark.parametrize("suite", SUITES)

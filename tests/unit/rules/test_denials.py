@@ -34,7 +34,7 @@ def test_a_path_gets_the_best_tier_of_the_host(tmp_path: Path, host: HostTiers, 
     ("detection", "category", "why"),
     [
         ("{s: {Image|contains: x}, condition: s}", "process_creation", "no lookup for process.executable"),
-        ("{s: {CommandLine|contains: x}, condition: s}", "process_creation", "does not decide by arguments"),
+        ("{s: {CommandLine|contains: x}, condition: s}", "file_access", "arguments of the program that opens"),
     ],
 )
 def test_what_the_kernel_cannot_do_is_only_told(tmp_path: Path, detection: str, category: str, why: str) -> None:
