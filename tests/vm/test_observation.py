@@ -92,7 +92,7 @@ def test_all_sensors_are_attached_and_nothing_is_lost(observed: Observed) -> Non
 
     assert observed.status["kernel"] == observed.kernel.release
     assert {name: sensor["is_attached"] for name, sensor in sensors.items()} == dict.fromkeys(
-        ("process", "cgroup", "failed_exec", "file_open"), True
+        ("process", "cgroup", "failed_exec", "file_open", "file_change"), True
     )
     assert sensors["file_open"]["reason"] == FILE_VARIANTS[observed.suite]
     assert observed.status["lost"]["total"] == 0
