@@ -149,23 +149,22 @@ class KernelPolicyWriter:
             ("policy_events", layout.POLICY_EVENTS, packed.events),
             ("policy_unnamed", stride, packed.unnamed),
             ("policy_unread", stride, packed.unread),
-            (
-                "policy_containers",
-                layout.POLICY_CONTAINERS,
-                {slot: scope for slot, (scope, _) in packed.containers.items()},
-            ),
-            (
-                "policy_enforced",
-                layout.POLICY_CONTAINERS,
-                {slot: mask for slot, (_, mask) in packed.containers.items()},
-            ),
         ):
             _fill(self._row_view(name, half, room), {key: base + place for key, place in places.items()})
+        self._write_containers(packed, half, base)
         for dimension, bits in packed.bits.items():
             row = half * stride + dimension
             _fill(self._row_view("policy_masks", row, layout.POLICY_NAMED_BITS, "Q"), dict(enumerate(bits.masks)))
             combinations = {number: base + place for number, place in enumerate(bits.vectors)}
             _fill(self._row_view("policy_combinations", row, layout.POLICY_COMBINATIONS), combinations)
+
+    def _write_containers(self, packed: PackedPolicy, half: int, base: int) -> None:
+        """A slot that nobody speaks of is some container's: no place of it must be the one that has every bit."""
+        nobody = packed.containers.get(layout.POLICY_PENDING, (0, 0))
+        for name, part in (("policy_containers", 0), ("policy_enforced", 1)):
+            row = self._row_view(name, half, layout.POLICY_CONTAINERS)
+            for slot in range(layout.POLICY_CONTAINERS):
+                row[slot] = base + packed.containers.get(slot, nobody)[part]
 
     def _add(self, vector: int) -> int:
         """The index of a vector in the half in force."""

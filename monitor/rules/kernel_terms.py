@@ -41,6 +41,8 @@ _CAPABILITIES: Final = "process.thread.capabilities.effective"
 FLAG_NAMES: Final = frozenset({"memfd", "deleted", "upper_layer", "tmpfs", "32bit"})
 """Of ``process.flags.NAME``: what the kernel knows before the program runs."""
 _FLAG_PREFIX: Final = "process.flags."
+NESTED: Final = "container.nested.id"
+"""The kernel tells containers apart, not what runs inside one."""
 RUNTIME_INIT: Final = "runtime_init"
 """Of a task, not of a container: the flag of the catalogue is both."""
 
@@ -85,7 +87,7 @@ def dimension_of(leaf: AnyNode) -> Dimension:
             return Dimension.FLAGS
         case Regex(field) | Glob(field) if field in ARGUMENT_FIELDS:
             return _argument_dimension(leaf)
-        case Exists(field) | Flag(field) if field.startswith("container."):
+        case Exists(field) | Flag(field) if field.startswith("container.") and field != NESTED:
             return Dimension.CONTAINER
     raise NotDecidable(f"the kernel has no lookup for {_describe(leaf)}")
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from monitor.bpf.enforcement import Enforcement
 from monitor.bpf.policy_packing import PolicyDoesNotFit
 from monitor.config.settings import Settings
@@ -28,7 +30,7 @@ from monitor.wire import _layout as layout
 _LOG: Final = logging.getLogger(__name__)
 DOUBT_S: Final = 5.0
 """A runtime makes the cgroup first and moves its task there a moment later; then it is known to be a container's."""
-_TOLD_BY_PATH: Final = frozenset({"container.id", "container.runtime", "container.nested.id", "container.pod.id"})
+_TOLD_BY_PATH: Final = frozenset({"container.id", "container.runtime", "container.pod.id"})
 """What a cgroup's path says of its container; the rest comes from the runtime."""
 _NOBODY: Final = Process(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), None, None)
 
@@ -97,6 +99,8 @@ class Enforcer:
     def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
         """Say whose a cgroup is. Raises ``OSError`` when the table of cgroups is full."""
         container = self._find_container(cgroup_id) if is_container else None
+        if container is not None and container.nested_id:
+            container = replace(container, nested_id="")  # one slot for all that runs in it
         slot = layout.POLICY_HOST if container is None else self._find_slot(container)
         if container is None and self._is_pending(cgroup_id):
             self._doubtful[cgroup_id] = time.monotonic() + DOUBT_S
