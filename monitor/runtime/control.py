@@ -4,6 +4,7 @@ from functools import partial
 
 from monitor.config.settings import Observe
 from monitor.host.notify import ServiceManager
+from monitor.rules.ruleset import RuleSet
 from monitor.runtime.reload import Reloader
 from monitor.runtime.rule_sources import load_rule_set
 from monitor.runtime.service import Service
@@ -25,7 +26,7 @@ class ServiceControl:
         parts = service.parts
         self._service = service
         self._status = StatusBuilder(service, stream, console)
-        self._reloader = Reloader(parts.rules, partial(load_rule_set, parts.settings), service.replace_rules, manager)
+        self._reloader = Reloader(parts.rules, partial(_load, service), service.replace_rules, manager)
         service.on_tick.append(self._status.on_tick)
 
     def status(self) -> dict[str, object]:
@@ -64,3 +65,10 @@ class ServiceControl:
         """SIGHUP: the same, and nobody waits for the answer; it is in the log."""
         assert self._reloader is not None
         self._reloader.request()
+
+
+def _load(service: Service) -> RuleSet:
+    """Read the rules and prepare what takes long of putting them in force."""
+    rules = load_rule_set(service.parts.settings)
+    service.denying.prepare(rules)
+    return rules

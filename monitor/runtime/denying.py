@@ -5,6 +5,7 @@ not to start: the rules then only tell, and status says why.
 """
 
 import logging
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,7 +24,8 @@ from monitor.host.protected_files import find_runtime_paths
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, LossReport, PolicyChange
 from monitor.model.ids import CgroupId, FileIdentity
-from monitor.rules.denials import DenyRule, denies
+from monitor.rules.denials import DenyRule, build_deny_policy, denies
+from monitor.rules.kernel_policy import KernelPolicy, PolicyError
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.tiers import (
     KILL,
@@ -82,6 +84,10 @@ class Denying:
         self._book = PolicyBook(settings.state_dir, boot_id)
         self._canary = DenialCanary()
         self._host: HostTiers | None = None
+        self._built: tuple[tuple[DenyRule, ...], KernelPolicy] | None = None
+        """The last policy, and what it was built of."""
+        self._is_ours = False
+        """A policy of ours is in force, not only that of an earlier service."""
         self.planned: tuple[PlannedDenial, ...] = ()
 
     @property
@@ -138,7 +144,7 @@ class Denying:
             self._apply(_decidable(planned))
         _check(planned)
         self._pinned.retire(self._neighbours.feed_record)
-        self.planned = planned
+        self.planned, self._is_ours = planned, True
 
     def _start(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
         """Load what denies, and prove it; answers the plan with the tier that holds."""
@@ -206,9 +212,29 @@ class Denying:
     def _apply(self, wanted: tuple[DenyRule, ...]) -> None:
         assert self._enforcer is not None
         try:
-            self._enforcer.apply((*self._list_canaries(wanted), *wanted))
+            self._enforcer.apply(self._build(wanted))
         except OSError as error:
             raise ValueError(f"the kernel refuses the deny policy: {error.strerror}; the old one stays") from error
+
+    def prepare(self, rules: RuleSet) -> None:
+        """Build the policy of these rules beforehand, in a thread: expressions over arguments take a second or two.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        if rules.denials and self._enforcement is not None:
+            self._build(_decidable(plan_denials(rules.denials, self.host)))
+
+    def _build(self, wanted: tuple[DenyRule, ...]) -> KernelPolicy:
+        built = self._built
+        if built is not None and len(built[0]) == len(wanted) and all(map(operator.is_, built[0], wanted)):
+            return built[1]
+        try:
+            policy = build_deny_policy((*self._list_canaries(wanted), *wanted))
+        except PolicyError as error:
+            raise ValueError(str(error)) from error
+        self._built = wanted, policy
+        return policy
 
     def _list_canaries(self, wanted: tuple[DenyRule, ...]) -> tuple[DenyRule, ...]:
         if any(map(asks_arguments, wanted)):
@@ -249,11 +275,14 @@ class Denying:
 
     def stop(self) -> None:
         """Deny no more, unless that is to go on; the ring can still be read."""
-        if self._enforcement is not None and not (
-            self._pinned.is_pinned and self._settings.enforcement.on_exit == KEEP
-        ):
-            self._pinned.remove()
-            self._enforcement.detach()
+        if self._enforcement is None or (self._pinned.is_pinned and self._goes_on(self._enforcement)):
+            return
+        self._pinned.remove()
+        self._enforcement.detach()
+
+    def _goes_on(self, enforcement: Enforcement) -> bool:
+        """What was taken over and got no policy of ours is left as it was."""
+        return self._settings.enforcement.on_exit == KEEP if self._is_ours else enforcement.is_adopted
 
     def close(self) -> None:
         """Free all that is not pinned."""

@@ -22,9 +22,9 @@ from monitor.model.ids import CgroupId, ProcessKey, Tgid
 from monitor.model.kernel_policy import ContainerTerms
 from monitor.model.process import Context, Process
 from monitor.rules.compiler import Compiler
-from monitor.rules.denials import Answer, DenyRule, build_deny_policy, select_terms
+from monitor.rules.denials import Answer, build_deny_policy, select_terms
 from monitor.rules.ir import AnyNode, Cidr, Exists, FieldRef, Flag, Glob, Number, Regex, Text
-from monitor.rules.kernel_policy import KernelPolicy, PolicyError
+from monitor.rules.kernel_policy import KernelPolicy
 from monitor.wire import _layout as layout
 
 _LOG: Final = logging.getLogger(__name__)
@@ -67,17 +67,13 @@ class Enforcer:
         self.without_slot = 0
         """Containers for which there was no room: rules for any container hold there, no others."""
 
-    def apply(self, rules: tuple[DenyRule, ...]) -> None:
-        """Put these rules in force; the old ones stay when anything fails.
+    def apply(self, policy: KernelPolicy) -> None:
+        """Put a policy in force; the old one stays when anything fails.
 
         Raises:
-            ValueError: they do not fit.
+            ValueError: it does not fit.
             OSError: the kernel refused.
         """
-        try:
-            policy = build_deny_policy(rules)
-        except PolicyError as error:
-            raise ValueError(str(error)) from error
         old, self._policy = self._policy, policy
         try:
             writer = self._enforcement.policy

@@ -9,7 +9,7 @@ from monitor.bpf.kernel_policy import KernelPolicyWriter
 from monitor.config.settings import Settings
 from monitor.model.container import Container
 from monitor.model.ids import CgroupId
-from monitor.rules.denials import DenyRule
+from monitor.rules.denials import DenyRule, build_deny_policy
 from monitor.runtime.enforcement import Enforcer
 from monitor.wire import _layout as layout
 from tests.support import make
@@ -62,7 +62,7 @@ def test_each_cgroup_has_the_policy_of_its_container(rules: tuple[DenyRule, ...]
     world.tag(1, None)
     world.tag(10, ONE)
     world.tag(11, ONE)
-    world.enforcer.apply(rules)
+    world.enforcer.apply(build_deny_policy(rules))
     world.tag(20, OTHER)
 
     assert world.scope(1) == EVERYWHERE | ON_HOST
@@ -74,7 +74,7 @@ def test_each_cgroup_has_the_policy_of_its_container(rules: tuple[DenyRule, ...]
 
 def test_a_slot_of_nobody_is_some_containers(rules: tuple[DenyRule, ...]) -> None:
     world = World()
-    world.enforcer.apply(rules)
+    world.enforcer.apply(build_deny_policy(rules))
 
     assert world.memory.terms_of_slot(77) == (EVERYWHERE | IN_CONTAINERS, EVERYWHERE | IN_CONTAINERS)
 
@@ -83,7 +83,7 @@ def test_before_the_first_policy_what_is_found_is_left_alone(rules: tuple[DenyRu
     """The policy of an earlier service is in force until then."""
     earlier = World()
     earlier.tag(10, ONE)
-    earlier.enforcer.apply(rules)
+    earlier.enforcer.apply(build_deny_policy(rules))
     slot, before = earlier.memory.slot_of(10), bytes(earlier.memory.variable_view("policy_vectors"))
 
     later = World(earlier.memory)
@@ -92,7 +92,7 @@ def test_before_the_first_policy_what_is_found_is_left_alone(rules: tuple[DenyRu
     assert bytes(later.memory.variable_view("policy_vectors")) == before
     assert later.memory.slot_of(20) is None
 
-    later.enforcer.apply(rules)
+    later.enforcer.apply(build_deny_policy(rules))
     assert later.memory.slot_of(10) == slot, "a container keeps its slot"
     assert later.memory.slot_of(20) not in {None, slot}
     assert later.told == [2]
@@ -100,7 +100,7 @@ def test_before_the_first_policy_what_is_found_is_left_alone(rules: tuple[DenyRu
 
 def test_a_slot_is_given_again_when_its_container_is_gone(rules: tuple[DenyRule, ...]) -> None:
     world = World()
-    world.enforcer.apply(rules)
+    world.enforcer.apply(build_deny_policy(rules))
     world.tag(10, ONE)
     slot = world.memory.slot_of(10)
     world.enforcer.untag_cgroup(CgroupId(10))
@@ -116,7 +116,7 @@ def test_what_the_kernel_took_for_a_container_is_the_hosts_only_after_a_while(
     now = 100.0
     monkeypatch.setattr("monitor.runtime.enforcement.time.monotonic", lambda: now)
     world = World()
-    world.enforcer.apply(rules)
+    world.enforcer.apply(build_deny_policy(rules))
     pending = (30).to_bytes(8, "little"), layout.POLICY_PENDING.to_bytes(4, "little")
     world.memory.map_update("policy_cgroups", *pending)
     world.tag(30, None)
@@ -130,11 +130,11 @@ def test_what_the_kernel_took_for_a_container_is_the_hosts_only_after_a_while(
 
 def test_a_policy_that_the_kernel_refuses_leaves_the_old_one_in_force(rules: tuple[DenyRule, ...]) -> None:
     world = World()
-    world.enforcer.apply(rules[:1])
+    world.enforcer.apply(build_deny_policy(rules[:1]))
     world.memory.full = "policy_texts"
 
     with pytest.raises(OSError, match="full"):
-        world.enforcer.apply(rules)
+        world.enforcer.apply(build_deny_policy(rules))
     assert world.memory.terms_of_slot(layout.POLICY_HOST)[0] == EVERYWHERE
     world.tag(10, ONE)
     assert world.scope(10) == EVERYWHERE
