@@ -108,7 +108,7 @@ def _fill_exec(event: ProcessExec, document: Document) -> None:
         process["script"] = event.script
     if event.tty:
         process["tty"] = {"name": event.tty}
-    if flags := _list_exec_flags(event):
+    if flags := _list_flags(event):
         process["flags"] = flags
     _fill_credentials(event, document)
     own = nested(document, "stockade")
@@ -123,22 +123,22 @@ def _fill_exec(event: ProcessExec, document: Document) -> None:
     _fill_outcome(document, 0)
 
 
-def _list_exec_flags(event: ProcessExec) -> list[str]:
-    return [
-        name
-        for name, is_set in (
-            ("memfd", event.is_memfd),
-            ("deleted", event.is_deleted),
-            ("upper_layer", event.is_upper_layer),
-            ("tmpfs", event.is_tmpfs),
-            ("32bit", event.is_32bit),
-            ("foreign_namespace", event.is_foreign_namespace),
-            ("detached_mount", event.is_detached_mount),
-            ("path_truncated", event.is_path_truncated),
-            ("working_directory_truncated", event.is_cwd_truncated),
-        )
-        if is_set
-    ]
+_FLAGS: Final = (
+    ("memfd", "is_memfd"),
+    ("deleted", "is_deleted"),
+    ("upper_layer", "is_upper_layer"),
+    ("tmpfs", "is_tmpfs"),
+    ("32bit", "is_32bit"),
+    ("foreign_namespace", "is_foreign_namespace"),
+    ("detached_mount", "is_detached_mount"),
+    ("path_truncated", "is_path_truncated"),
+    ("working_directory_truncated", "is_cwd_truncated"),
+)
+"""Name -> attribute, of the events that have it."""
+
+
+def _list_flags(event: ProcessExec | FileOpen | FileChange | Denial) -> list[str]:
+    return [name for name, attribute in _FLAGS if getattr(event, attribute, False)]
 
 
 def _fill_credentials(event: ProcessExec, document: Document) -> None:
@@ -161,19 +161,7 @@ def _fill_denial(event: Denial, document: Document) -> None:
     if event.action == "open":
         head |= {"category": ["file"], "type": ["access", "denied"]}
     file: Document = {"path": event.path, "inode": str(event.inode), "device": str(event.device)}
-    if flags := [
-        name
-        for name, is_set in (
-            ("memfd", event.is_memfd),
-            ("deleted", event.is_deleted),
-            ("upper_layer", event.is_upper_layer),
-            ("tmpfs", event.is_tmpfs),
-            ("foreign_namespace", event.is_foreign_namespace),
-            ("detached_mount", event.is_detached_mount),
-            ("path_truncated", event.is_path_truncated),
-        )
-        if is_set
-    ]:
+    if flags := _list_flags(event):
         file["flags"] = flags
     document["file"] = file
     nested(document, "stockade")["denial"] = {

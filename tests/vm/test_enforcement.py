@@ -1,17 +1,14 @@
 """Tier ``lsm`` under other kernels: the kernel tests of enforcement, with denial by BPF LSM."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.vm import run_in_guest
-from tests.support.vm_kernel import FetchError, get_kernel
+from tests.support.vm_tests import run_tests_in_guest
 
 pytestmark = pytest.mark.vm
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 GUEST_S = 400
 SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
 LIFE = "tests/kernel/test_enforcement_life.py"
@@ -36,19 +33,5 @@ def test_denial_outlives_the_service(suite: str, tmp_path: Path) -> None:
 
 
 def run_tests(suite: str, files: Sequence[str], results: Path, timeout_s: float) -> None:
-    try:
-        kernel = get_kernel(suite)
-    except FetchError as error:
-        pytest.skip(f"no kernel of Debian {suite}: {error}")
-    words = ["-q", "-p", "no:cacheprovider", "--basetemp=/run/pytest", *files]
-
-    done = run_in_guest(
-        kernel,
-        [sys.executable, "-m", "pytest", *words],
-        results,
-        folder=REPOSITORY,
-        env={"STOCKADE_KERNEL_TESTS": "1", "STOCKADE_TEST_TIER": "lsm", "STOCKADE_TEST_PATIENCE": "5"},
-        timeout_s=timeout_s,
-    )
-
-    assert done.status == 0, f"Linux {kernel.release}\n{done.stdout[-20_000:]}\n{done.stderr}\n{done.console[-3000:]}"
+    env = {"STOCKADE_TEST_TIER": "lsm", "STOCKADE_TEST_PATIENCE": "5"}
+    run_tests_in_guest(suite, files, results, timeout_s=timeout_s, env=env)
