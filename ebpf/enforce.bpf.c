@@ -4,9 +4,9 @@
  * it has its own ring, scratch memory and counters, and keeps the table of cgroups
  * itself.
  *
- * Hooks: bprm_check_security (denies an execution), file_open (denies an open);
- * sched_process_exec (ends an execution, where there is no BPF LSM); sched_process_fork, sched_process_exec,
- * cgroup_mkdir, cgroup_rmdir for whose a task and a cgroup is.
+ * Hooks: bprm_check_security (denies an execution), bprm_creds_for_exec (denies what only asks for one),
+ * file_open (denies an open); sched_process_exec (ends an execution, where there is no BPF LSM);
+ * sched_process_fork, sched_process_exec, cgroup_mkdir, cgroup_rmdir for whose a task and a cgroup is.
  */
 #define SLOT_TRIES 16
 
@@ -228,6 +228,22 @@ int on_exec_check(u64 *ctx)
 	if (earlier)
 		return earlier;
 	if (exec_is_denied(bprm, bpf_get_current_task_btf(), DENIAL_EXEC, ARGS_BY_PAGE_TABLES))
+		return -EPERM;
+	return 0;
+}
+
+/* AT_EXECVE_CHECK: an interpreter asks whether it may run a script. The file's content has not been read here. */
+SEC("lsm/bprm_creds_for_exec")
+int on_exec_asked(u64 *ctx)
+{
+	struct linux_binprm *bprm = (void *)ctx[0];
+	int earlier = ctx[1];
+
+	if (earlier)
+		return earlier;
+	if (!bpf_core_field_exists(bprm->is_check) || !BPF_CORE_READ_BITFIELD_PROBED(bprm, is_check))
+		return 0;
+	if (exec_is_denied(bprm, bpf_get_current_task_btf(), DENIAL_EXEC_CHECK, ARGS_BY_PAGE_TABLES))
 		return -EPERM;
 	return 0;
 }

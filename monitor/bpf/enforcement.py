@@ -29,7 +29,7 @@ _ONE: Final = struct.pack("<I", 1)
 RING_BYTES: Final = 1 << 20
 LIFE_PROGRAMS: Final = ("on_policy_fork", "on_policy_exec", "on_policy_cgroup_create", "on_policy_cgroup_remove")
 """Keep whose a cgroup and a task is."""
-TIER_PROGRAMS: Final = {"lsm": ("on_exec_check", "on_file_open"), "kill": ("on_exec_kill",)}
+TIER_PROGRAMS: Final = {"lsm": ("on_exec_check", "on_exec_asked", "on_file_open"), "kill": ("on_exec_kill",)}
 """By tier: lsm denies, kill ends what has been executed before its first instruction."""
 
 

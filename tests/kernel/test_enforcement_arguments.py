@@ -106,7 +106,7 @@ def test_a_script_is_denied_by_the_arguments_of_its_interpreter(denier: Denier, 
 
 
 def test_who_changes_an_argument_meanwhile_never_runs_the_denied_one(denier: Denier, tmp_path: Path) -> None:
-    programs = build_programs(Path(__file__).parent / "programs", tmp_path)
+    programs = build_programs(Path(__file__).parent / "programs", tmp_path, "racer", "teller")
     teller = tmp_path / "program"
     programs["teller"].rename(teller)
     deny(denier, tmp_path, "CommandLine|contains: --evil")

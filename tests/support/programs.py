@@ -8,9 +8,9 @@ WARNINGS = ("-O1", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-s")
 STATIC = ("-static", "-pthread")
 
 
-def build_programs(sources: Path, into: Path) -> dict[str, Path]:
-    """Compile each ``*.c`` of a folder to a program of its own. Raises CalledProcessError with gcc's words."""
-    files = sorted(sources.glob("*.c"))
+def build_programs(sources: Path, into: Path, *names: str) -> dict[str, Path]:
+    """Compile each ``*.c`` of a folder, or of these names, to a program. Raises RuntimeError with gcc's words."""
+    files = [sources / f"{name}.c" for name in names] or sorted(sources.glob("*.c"))
     with ThreadPoolExecutor(max_workers=2) as pool:
         return dict(pool.map(lambda source: _build(source, into / source.stem), files))
 

@@ -16,6 +16,7 @@ CRASH = f"{LIFE}::test_a_crash_leaves_denial_in_place_and_a_restart_takes_it_ove
 FILES = (
     "tests/kernel/test_enforcement.py",
     "tests/kernel/test_enforcement_arguments.py",
+    "tests/kernel/test_enforcement_ways.py",
     "tests/vm/lsm_opens.py",
     CRASH,
 )

@@ -1,0 +1,2 @@
+// gcc: -O1
+#include "canary.c"
