@@ -34,12 +34,13 @@ static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 	return (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 }
 
-/* False when the name does not fit any more. */
+/* False when the name does not fit any more. The first byte stays free: a key of a trie begins one byte before its
+ * path. */
 static __always_inline bool path_prepend(struct slot *slot, const unsigned char *name, u32 length)
 {
 	u32 cursor = slot->cursor;
 
-	if (length > NAME_BYTES_MAX || cursor < length + 1 || cursor > PATH_BYTES_MAX) {
+	if (length > NAME_BYTES_MAX || cursor < length + 2 || cursor > PATH_BYTES_MAX) {
 		slot->path_flags |= FILE_PATH_TRUNCATED;
 		return false;
 	}

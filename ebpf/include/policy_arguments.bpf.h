@@ -14,7 +14,8 @@
 #include "policy_match.bpf.h"
 
 #define ARGS_PAGE_BYTES 4096
-#define ARGS_BYTES_READ_MAX (256 << 10) /* what is longer counts as not read */
+#define ARGS_STRIDE 8 /* bytes that one call of a loop's function looks at: it costs as much as two of them */
+#define ARGS_BYTES_READ_MAX (256 << 10) /* what is longer, by a stride or more, counts as not read */
 
 enum args_source {
 	ARGS_BY_PAGE_TABLES,
@@ -48,19 +49,15 @@ static __always_inline struct args_scan *args_scan_of(struct slot *slot)
 	return (struct args_scan *)slot->record;
 }
 
-static __always_inline u32 args_cell(struct args_scan *scan, u32 state, u32 column)
+static __always_inline u32 args_cell(u32 half, u32 place)
 {
-	u32 place = state + column;
-
-	if (place >= POLICY_CELLS)
-		return 0;
-	return policy_cells[scan->half & 1][place];
+	return place < POLICY_CELLS ? policy_cells[half][place] : 0;
 }
 
 /* What a state itself holds in a column; `none` where it holds nothing. */
-static __always_inline u32 args_own(struct args_scan *scan, u32 state, u32 column, u32 none)
+static __always_inline u32 args_own(u32 half, u32 state, u32 column, u32 none)
 {
-	u32 cell = args_cell(scan, state, column);
+	u32 cell = args_cell(half, state + column);
 
 	return cell >> 16 == state ? cell & 0xffff : none;
 }
@@ -78,19 +75,19 @@ static __always_inline void args_mark(struct args_scan *scan, u32 number)
 	}
 }
 
-static __always_inline void args_step(struct args_scan *scan, u8 byte)
+/* The state that a byte leads to, and the marks that reaching it makes. */
+static __always_inline u32 args_step(struct args_scan *scan, u32 half, u32 state, u8 byte)
 {
-	u32 half = scan->half & 1, column = policy_classes[half][byte], state = scan->state;
-	u32 next = args_own(scan, state, column, ~0U);
+	u32 column = policy_classes[half][byte], next = args_own(half, state, column, ~0U);
 
 	if (next == ~0U) {
-		u32 place = args_own(scan, state, POLICY_COLUMN_USUAL, 0) + column;
+		u32 place = args_own(half, state, POLICY_COLUMN_USUAL, 0) + column;
 
 		next = place < POLICY_DEFAULTS ? policy_defaults[half][place] : 0;
 	}
-	scan->state = next;
 	if (next >= policy_automaton[half][POLICY_AUTOMATON_MARKING_FROM])
-		args_mark(scan, args_own(scan, next, POLICY_COLUMN_ENTER, 0));
+		args_mark(scan, args_own(half, next, POLICY_COLUMN_ENTER, 0));
+	return next;
 }
 
 static __always_inline bool args_fetch(struct args_context *context, struct args_scan *scan, u64 address,
@@ -103,35 +100,41 @@ static __always_inline bool args_fetch(struct args_context *context, struct args
 	return page_read(context->mm, page, scan->page, ARGS_PAGE_BYTES);
 }
 
-/* One byte. The last NUL is no step: the text ends before it. */
-static __always_inline long args_byte(u32 index, struct args_context *context, enum args_source source)
+/* The next few bytes, which lie in one page. The last NUL is no step: the text ends before it. */
+static __always_inline long args_bytes(u32 index, struct args_context *context, enum args_source source)
 {
 	struct args_scan *scan = args_scan_of(context->slot);
-	u64 address = scan->address + index;
-	u32 at = address & (ARGS_PAGE_BYTES - 1);
-	u8 byte;
+	u64 begin = scan->address, address = (begin & ~(u64)(ARGS_STRIDE - 1)) + (u64)index * ARGS_STRIDE;
+	u32 at = address & (ARGS_PAGE_BYTES - ARGS_STRIDE), half = scan->half & 1, state = scan->state;
 
 	if ((!index || !at) && !args_fetch(context, scan, address, source)) {
 		scan->outcome = ARGS_UNREADABLE;
 		return 1;
 	}
-	byte = scan->page[at];
-	if (!byte && !--scan->strings) {
-		scan->outcome = ARGS_READ;
-		return 1;
+	for (u32 i = 0; i < ARGS_STRIDE; i++) {
+		u8 byte = scan->page[at + i];
+
+		if (address + i < begin)
+			continue;
+		if (!byte && !--scan->strings) {
+			scan->state = state;
+			scan->outcome = ARGS_READ;
+			return 1;
+		}
+		state = args_step(scan, half, state, byte);
 	}
-	args_step(scan, byte);
+	scan->state = state;
 	return 0;
 }
 
-static long args_byte_by_page_tables(u32 index, struct args_context *context)
+static long args_bytes_by_page_tables(u32 index, struct args_context *context)
 {
-	return args_byte(index, context, ARGS_BY_PAGE_TABLES);
+	return args_bytes(index, context, ARGS_BY_PAGE_TABLES);
 }
 
-static long args_byte_by_address(u32 index, struct args_context *context)
+static long args_bytes_by_address(u32 index, struct args_context *context)
 {
-	return args_byte(index, context, ARGS_BY_ADDRESS);
+	return args_bytes(index, context, ARGS_BY_ADDRESS);
 }
 
 struct clause_context {
@@ -139,14 +142,14 @@ struct clause_context {
 	struct args_scan *scan;
 };
 
-/* One clause takes the terms away that its answer does not leave. */
+/* One clause takes the terms away that its answer does not leave; the last one that is left ends it. */
 static long args_clause(u32 index, struct clause_context *context)
 {
 	struct judgement *judgement = context->judgement;
 	struct args_scan *scan = context->scan;
 	u32 half = scan->half & 1;
 	const u64 *marks, *vector;
-	u64 some = 0;
+	u64 some = 0, left = 0;
 
 	if (index >= POLICY_CLAUSES)
 		return 1;
@@ -154,9 +157,11 @@ static long args_clause(u32 index, struct clause_context *context)
 	for (u32 word = 0; word < POLICY_MARK_WORDS; word++)
 		some |= marks[word] & scan->marks[word];
 	vector = policy_vector(policy_clause_vectors[half][index][some ? 0 : 1]);
-	for (u32 word = 0; word < POLICY_WORDS; word++)
-		judgement->terms[word] &= vector[word];
-	return 0;
+	for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++) {
+		if (judgement->summary >> word & 1)
+			left |= judgement->terms[word] &= vector[word];
+	}
+	return !left;
 }
 
 /* Terms that are left, by their bits; true: one that is enforced is among them. */
@@ -178,9 +183,18 @@ static __always_inline void args_and(struct judgement *judgement, u32 index)
 		judgement->terms[word] &= vector[word];
 }
 
-/* Of the terms that all else leaves, those that argv leaves too. */
-static __noinline bool judge_arguments(struct judgement *judgement, struct slot *slot, struct linux_binprm *bprm,
-				       struct mm_struct *mm, enum args_source source)
+/* Where argv begins and how many strings it has. */
+static __always_inline void args_begin(struct slot *slot, u64 address, u32 strings)
+{
+	struct args_scan *scan = args_scan_of(slot);
+
+	scan->address = address;
+	scan->strings = strings;
+}
+
+/* Of the terms that all else leaves, those that argv leaves too. After args_begin(). */
+static __noinline bool args_judge(struct judgement *judgement, struct slot *slot, struct mm_struct *mm,
+				  enum args_source source)
 {
 	struct args_context context = { .slot = slot, .mm = mm };
 	struct clause_context clauses = { .judgement = judgement };
@@ -188,25 +202,30 @@ static __noinline bool judge_arguments(struct judgement *judgement, struct slot 
 	u32 half = judgement->half & 1;
 
 	__builtin_memset(scan->marks, 0, sizeof(scan->marks));
-	scan->address = source == ARGS_BY_ADDRESS ? mm->arg_start : bprm->p;
-	scan->strings = bprm->argc;
 	scan->half = half;
 	scan->state = policy_automaton[half][POLICY_AUTOMATON_START];
-	scan->outcome = bprm->argc > 0 ? ARGS_TOO_LONG : ARGS_READ;
-	if (bprm->argc <= 0)
+	scan->outcome = scan->strings ? ARGS_TOO_LONG : ARGS_READ;
+	if (!scan->strings)
 		; /* no argument at all, which kernels before 5.18 allowed */
 	else if (source == ARGS_BY_ADDRESS)
-		bpf_loop(ARGS_BYTES_READ_MAX, args_byte_by_address, &context, 0);
+		bpf_loop(ARGS_BYTES_READ_MAX / ARGS_STRIDE + 1, args_bytes_by_address, &context, 0);
 	else
-		bpf_loop(ARGS_BYTES_READ_MAX, args_byte_by_page_tables, &context, 0);
+		bpf_loop(ARGS_BYTES_READ_MAX / ARGS_STRIDE + 1, args_bytes_by_page_tables, &context, 0);
 	if (scan->outcome != ARGS_READ) {
 		args_and(judgement, policy_unread[half][POLICY_ARGUMENTS]);
 		return is_enforced(judgement);
 	}
-	args_mark(scan, args_own(scan, scan->state, POLICY_COLUMN_END, 0));
+	args_mark(scan, args_own(half, scan->state, POLICY_COLUMN_END, 0));
 	clauses.scan = scan;
 	bpf_loop(policy_automaton[half][POLICY_AUTOMATON_CLAUSES], args_clause, &clauses, 0);
 	return is_enforced(judgement);
+}
+
+static __always_inline bool judge_arguments(struct judgement *judgement, struct slot *slot, struct linux_binprm *bprm,
+					    struct mm_struct *mm, enum args_source source)
+{
+	args_begin(slot, source == ARGS_BY_ADDRESS ? mm->arg_start : bprm->p, bprm->argc > 0 ? bprm->argc : 0);
+	return args_judge(judgement, slot, mm, source);
 }
 
 #endif

@@ -57,16 +57,18 @@ static __always_inline void judge_unread(struct judgement *judgement, u32 dimens
 		judge(judgement, dimension, policy_unread[judgement->half & 1][dimension]);
 }
 
-static __always_inline void judge_container(struct judgement *judgement, struct task_struct *task)
+/* The container by its slot: what user space says that the policy is for it. */
+static __always_inline void judge_slot(struct judgement *judgement, u32 slot)
 {
-	u32 half = judgement->half & 1, slot = cgroup_slot(task_cgroup(task)) & (POLICY_CONTAINERS - 1);
+	u32 half = judgement->half & 1;
 
+	slot &= POLICY_CONTAINERS - 1;
 	judge(judgement, POLICY_CONTAINER, policy_containers[half][slot]);
 	judgement->enforced = policy_enforced[half][slot];
 }
 
-/* False: no term is about this event. */
-static __always_inline bool judgement_begin(struct judgement *judgement, u32 event, struct task_struct *task)
+/* False: no term is about this event. Whose container it is has not been asked yet. */
+static __always_inline bool judgement_open(struct judgement *judgement, u32 event)
 {
 	u32 generation = *(volatile u32 *)&policy_generation, index;
 
@@ -78,7 +80,15 @@ static __always_inline bool judgement_begin(struct judgement *judgement, u32 eve
 	judgement->half = generation & 1;
 	judgement->summary = ~0ULL;
 	judge(judgement, POLICY_EVENT, index);
-	judge_container(judgement, task);
+	return true;
+}
+
+/* False: no term is about this event. */
+static __always_inline bool judgement_begin(struct judgement *judgement, u32 event, struct task_struct *task)
+{
+	if (!judgement_open(judgement, event))
+		return false;
+	judge_slot(judgement, cgroup_slot(task_cgroup(task)));
 	return true;
 }
 
@@ -155,25 +165,33 @@ static __always_inline bool is_path_asked(struct judgement *judgement, u32 dimen
 }
 
 /* The AND of all dimensions. Not zero: a term that is enforced here is among them. A global function: it is verified
- * once, not for each state that a caller can be in, which 6.1 cannot bear. */
+ * once, not for each state that a caller can be in, which 6.1 cannot bear. A dimension at a time, those alone that were
+ * judged, and no further than the last word that can have a bit. */
 __noinline int judgement_conclude(struct judgement *judgement)
 {
-	const u64 *enforced;
-	u64 denied = 0;
+	const u64 *vector;
+	u64 denied = 0, left = 0;
+	u32 judged;
 
 	if (!judgement)
 		return 0; /* for the verifier */
-	enforced = policy_vector(judgement->enforced);
-	for (u32 word = 0; word < POLICY_WORDS; word++) {
-		u64 terms = ~0ULL;
-
-		if (!(judgement->summary >> word & 1))
+	judged = policy_asked[judgement->half & 1] | 1 << POLICY_CONTAINER;
+	vector = policy_vector(judgement->indices[POLICY_EVENT]);
+	for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++)
+		judgement->terms[word] = vector[word];
+	for (u32 dimension = 0; dimension < POLICY_EVENT; dimension++) {
+		if (!(judged >> dimension & 1))
 			continue;
-		for (u32 dimension = 0; dimension < POLICY_DIMENSIONS; dimension++)
-			terms &= policy_vector(judgement->indices[dimension])[word];
-		judgement->terms[word] = terms;
-		denied |= terms & enforced[word];
+		vector = policy_vector(judgement->indices[dimension]);
+		for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++)
+			judgement->terms[word] &= vector[word];
 	}
+	vector = policy_vector(judgement->enforced);
+	for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++) {
+		denied |= judgement->terms[word] & vector[word];
+		left |= (u64) !!judgement->terms[word] << word;
+	}
+	judgement->summary = left;
 	return denied != 0;
 }
 

@@ -81,15 +81,17 @@ static __always_inline void ending_key_fill(struct text_key *key, u32 bytes, str
 {
 	u32 end = span.begin + span.length, length = span.length;
 
+	if (length > bytes - 1)
+		length = bytes - 1;
+	key->prefix_bits = 8 * (length + 1);
 	for (u32 at = 0; at < bytes; at += 8) {
+		if (bytes == TEXT_KEY_BYTES && at * 8 >= *(volatile u32 *)&key->prefix_bits)
+			break; /* the rest of a short key is not read */
 		u64 word = word_at(&slot->path[(end - 7 - at) & (SLOT_PATH_BYTES - 1)]);
 
 		word_set(&key->text[at], word_folded(__builtin_bswap64(word), how));
 	}
 	key->text[0] = space;
-	if (length > bytes - 1)
-		length = bytes - 1;
-	key->prefix_bits = 8 * (length + 1);
 }
 
 #endif

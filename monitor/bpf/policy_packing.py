@@ -38,7 +38,11 @@ NUMBERS: Final = {
 """The kernel's number of each lookup."""
 _EVENTS: Final = {"exec": layout.POLICY_EXEC, "open": layout.POLICY_OPEN}
 _MASKS: Final[dict[Dimension, dict[str, int]]] = {
-    Dimension.ACCESS: {"read": layout.OPEN_READ, "write": layout.OPEN_WRITE, "create": layout.OPEN_CREATED},
+    Dimension.ACCESS: {
+        "read": layout.OPEN_READ,
+        "write": layout.OPEN_WRITE | layout.OPEN_CREATED,  # what an open makes it writes, as in the events of opens
+        "create": layout.OPEN_CREATED,
+    },
     Dimension.FLAGS: {
         "memfd": layout.FILE_MEMFD,
         "deleted": layout.FILE_DELETED,
@@ -48,7 +52,7 @@ _MASKS: Final[dict[Dimension, dict[str, int]]] = {
         "32bit": layout.POLICY_FLAG_32BIT,
         "runtime_init": layout.POLICY_FLAG_RUNTIME_INIT,
     },
-    Dimension.CAPABILITIES: {name: 1 << bit for bit, name in enumerate(CAPABILITY_NAMES)},
+    Dimension.CAPABILITIES: {name.lower(): 1 << bit for bit, name in enumerate(CAPABILITY_NAMES)},
 }
 _TEXT_BYTES_MAX: Final = layout.POLICY_KEY_BYTES - 1
 

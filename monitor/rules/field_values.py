@@ -84,8 +84,8 @@ EXEC_FLAGS = (
     ("32bit", "is_32bit", "a 32-bit program"),
     ("foreign_namespace", "is_foreign_namespace", "its mount is of another mount namespace"),
     ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
-    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes: the beginning is missing"),
-    ("working_directory_truncated", "is_cwd_truncated", "that is longer than 4,096 bytes: the beginning is missing"),
+    ("path_truncated", "is_path_truncated", "its path is longer than 4,095 bytes: the beginning is missing"),
+    ("working_directory_truncated", "is_cwd_truncated", "that is longer than 4,095 bytes: the beginning is missing"),
 )
 """(name, attribute of ProcessExec, meaning) of ``process.flags.NAME``."""
 
@@ -93,7 +93,7 @@ OPEN_FLAGS = (
     ("upper_layer", "is_upper_layer", "written since the image; null where the kernel cannot tell"),
     ("foreign_namespace", "is_foreign_namespace", "not of the task's mount namespace"),
     ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
-    ("path_truncated", "is_path_truncated", "its path is longer than 4,096 bytes: the beginning is missing"),
+    ("path_truncated", "is_path_truncated", "its path is longer than 4,095 bytes: the beginning is missing"),
 )
 """(name, attribute of FileOpen and FileChange, meaning) of ``file.flags.NAME``."""
 

@@ -100,7 +100,7 @@ def _text_dimension(leaf: Text) -> Dimension:
         return _argument_dimension(leaf)
     if leaf.match == "exact" and field == "file.access":
         return Dimension.ACCESS
-    if leaf.match == "exact" and field == _CAPABILITIES:
+    if leaf.match == "exact" and field == _CAPABILITIES and not leaf.cased:
         return Dimension.CAPABILITIES
     _check_text(leaf)
     if field in _PATHS and leaf.match != "contains":

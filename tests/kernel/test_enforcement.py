@@ -80,3 +80,27 @@ def test_each_way_to_name_it(denier: Denier, program: Path, tmp_path: Path, dete
     assert denier.run(program, uid=12345) == REFUSED
     assert denier.run("/bin/true", uid=12345) == 0
     assert [denial.path for denial in denier.denials()] == [str(program)]
+
+
+@pytest.mark.parametrize(
+    ("length", "on_truncated", "is_denied"), [(4095, "alert", True), (4096, "deny", True), (4096, "alert", False)]
+)
+def test_the_longest_path(denier: Denier, tmp_path: Path, length: int, on_truncated: str, is_denied: bool) -> None:
+    """One byte more has no beginning, and says so."""
+    extra = f"status: stable\nstockade: {{response: deny, on_truncated: {on_truncated}}}\n"
+    detection = f"{{s: {{Image|startswith: {tmp_path}/}}, condition: s}}"
+    (tmp_path / "rules").mkdir()
+    denier.apply(load_text(tmp_path / "rules", rule_text(detection, extra=extra)))
+    folder, rest = os.open(tmp_path, os.O_PATH), length - len(str(tmp_path))
+    while rest > 1 + 250:
+        name = "d" * min(200, rest - 2 - len("program"))
+        os.mkdir(name, dir_fd=folder)
+        inner = os.open(name, os.O_PATH, dir_fd=folder)
+        os.close(folder)
+        folder, rest = inner, rest - 1 - len(name)
+    program = Path(f"/proc/self/fd/{folder}") / ("p" * (rest - 1))
+    shutil.copy("/bin/true", program)
+    try:
+        assert denier.run(program, pass_fds=[folder]) == (REFUSED if is_denied else 0)
+    finally:
+        os.close(folder)

@@ -77,7 +77,7 @@ def _bits(dimension: Dimension, context: Context) -> frozenset[str]:
 
 def _names(field: str, context: Context) -> frozenset[str]:
     found = _value(field, context)
-    return frozenset(found) if isinstance(found, tuple) else frozenset()
+    return frozenset(map(str.lower, found)) if isinstance(found, tuple) else frozenset()
 
 
 def _value(name: str, context: Context) -> object:
