@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
-for module in ("scripts.bench.open_cost", "scripts.bench.change_cost", "scripts.bench.process_costs"):
+for module in (
+    "scripts.bench.open_cost",
+    "scripts.bench.change_cost",
+    "scripts.bench.enforce_cost",
+    "scripts.bench.process_costs",
+):
     print(f"== {module}", flush=True)
     subprocess.run([sys.executable, "-m", module], check=False)
