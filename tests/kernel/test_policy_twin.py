@@ -144,6 +144,7 @@ def events(draw: st.DrawFn) -> Event:
         **{} if upper is None else {"process__flags__upper_layer": upper},
         **CONTAINERS[slot],
     )
+    runtime_init = runtime_init and context.container is not None  # nothing is set up outside of one
     context = structs.replace(context, is_runtime_init=runtime_init)
     facts = Facts(
         event=layout.POLICY_EXEC if is_exec else layout.POLICY_OPEN,
