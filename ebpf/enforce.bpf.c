@@ -128,7 +128,7 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
 	judge_bits(&judgement, POLICY_FLAGS, file_flags | (is_32bit(bprm) ? POLICY_FLAG_32BIT : 0));
 	judge_credentials(&judgement, task);
-	if (!judgement.summary || is_exempt(task) || sets_up(task, file, file_flags))
+	if (!may_deny(&judgement) || is_exempt(task) || sets_up(task, file, file_flags))
 		return false;
 	slot = slot_take(EVENT_DENIAL, task);
 	if (!slot)
@@ -185,7 +185,7 @@ static __always_inline bool open_is_denied(struct file *file, struct task_struct
 	judge_bits(&judgement, POLICY_ACCESS, access_of(file));
 	judge_credentials(&judgement, task);
 	judge_program_flags(&judgement, task);
-	if (!judgement.summary || is_exempt(task) || runtime_mark_of(task))
+	if (!may_deny(&judgement) || is_exempt(task) || runtime_mark_of(task))
 		return false;
 	slot = slot_take(EVENT_DENIAL, task);
 	if (!slot)

@@ -4,7 +4,7 @@
  *
  *	judgement_begin(&judgement, POLICY_EXEC, task);
  *	judge_user(&judgement, ...);		// cheap dimensions first
- *	if (!judgement.summary)
+ *	if (!may_deny(&judgement))
  *		return 0;			// no term is left: most events end here
  *	judge_path(&judgement, slot, POLICY_EXECUTABLE);
  *	...
@@ -157,6 +157,12 @@ static __always_inline void judge_path(struct judgement *judgement, struct slot 
 		judge(judgement, dimension, find_beginning(slot, dimension, judgement->half & 1));
 	if (is_asked(judgement, dimension + 1))
 		judge(judgement, dimension + 1, find_end(slot, dimension + 1, judgement->half & 1));
+}
+
+/* Can a term that is enforced here still be fulfilled? Asked before what costs: walks, scratch memory. */
+static __always_inline bool may_deny(struct judgement *judgement)
+{
+	return judgement->summary & policy_vector(judgement->enforced)[POLICY_SUMMARY];
 }
 
 static __always_inline bool is_path_asked(struct judgement *judgement, u32 dimension)
