@@ -15,10 +15,10 @@ from msgspec import Struct
 from monitor.bpf.kernel_policy import KernelPolicyWriter
 from monitor.bpf.libbpf import BpfObject
 from monitor.bpf.losses import LossReader
+from monitor.bpf.object_settings import pack_tag_hierarchy, prepare_records
 from monitor.bpf.own_tasks import mark_own_process
 from monitor.bpf.pins import PinFolder
 from monitor.bpf.ring import Ring
-from monitor.bpf.sensors import TAG_CONTROLLERS, LayoutMismatch
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
 from monitor.model.ids import FileIdentity
@@ -87,17 +87,8 @@ class Enforcement:
         self.close()
 
     def _set_up(self) -> None:
-        fingerprint = int.from_bytes(self.object.variable_view("layout_fingerprint"), "little")
-        if fingerprint != layout.FINGERPRINT:
-            raise LayoutMismatch(
-                22, f"{self.object.path} was built from another events.h (make -C ebpf clean all mends it)"
-            )
-        slots, limits = max(16, 4 * self.object.possible_cpus()), self._plan.limiter
-        self.object.set_rodata("slot_count", struct.pack("<I", slots))
-        self.object.set_rodata("limit_per_s", struct.pack("<2Q", limits.bulk_per_s, limits.exec_per_s))
-        self.object.set_rodata("limit_burst", struct.pack("<2Q", limits.bulk_burst, limits.exec_burst))
-        self.object.set_max_entries("slots", slots)
-        self.object.set_max_entries("events_urgent", RING_BYTES)
+        slots = max(16, 4 * self.object.possible_cpus())
+        prepare_records(self.object, slots=slots, urgent_bytes=RING_BYTES, limits=self._plan.limiter)
         wanted = {*LIFE_PROGRAMS, *TIER_PROGRAMS[self._plan.tier]}
         for program in self.object.program_names():
             self.object.set_autoload(program, enabled=program in wanted)
@@ -123,8 +114,7 @@ class Enforcement:
 
     def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
         """Tell containers apart by this hierarchy (:meth:`monitor.bpf.sensors.Sensors.set_tag_hierarchy`)."""
-        word = hierarchy_id << layout.TAG_HIERARCHY_SHIFT | TAG_CONTROLLERS[controller]
-        self.object.variable_view("tag_hierarchy").cast("Q")[0] = word
+        self.object.variable_view("tag_hierarchy").cast("Q")[0] = pack_tag_hierarchy(controller, hierarchy_id)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""

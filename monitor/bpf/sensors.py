@@ -17,6 +17,7 @@ from monitor.bpf import tracefs
 from monitor.bpf.features import VMLINUX_BTF
 from monitor.bpf.libbpf import BpfObject, LibbpfError
 from monitor.bpf.losses import LossReader
+from monitor.bpf.object_settings import pack_tag_hierarchy, prepare_records
 from monitor.bpf.open_policy import make_seed
 from monitor.bpf.own_tasks import mark_own_process
 from monitor.bpf.ring import Ring
@@ -30,11 +31,6 @@ _TASK_FACTS: Final = layout.STRUCTS["task_facts"]
 _COUNTER_OWN_EVENTS: Final = 0
 _COUNTER_FORK_HOOK: Final = 1
 _COUNTER_EXIT_HOOK: Final = 2
-TAG_CONTROLLERS: Final = {
-    "": layout.TAG_CONTROLLER_CGROUP2,
-    "pids": layout.TAG_CONTROLLER_PIDS,
-    "memory": layout.TAG_CONTROLLER_MEMORY,
-}
 
 PROCESS_PROGRAMS: Final = ("on_process_fork", "on_process_exec", "on_process_exit")
 CGROUP_PROGRAMS: Final = ("on_cgroup_create", "on_cgroup_remove", "on_cgroup_attach")
@@ -110,10 +106,6 @@ def _list_file_variants() -> tuple[str, ...]:
     return ("cast", "typed") if has_function else ("typed",)
 
 
-class LayoutMismatch(LibbpfError):
-    """The object was built from another events.h than the decoder."""
-
-
 class Sensors:
     """The loaded sensors. A context manager: leaving it detaches them all."""
 
@@ -155,19 +147,8 @@ class Sensors:
         raise AssertionError("unreachable: the last variant returns or raises")
 
     def _set_up(self, bpf_object: BpfObject, file_variant: str) -> None:
-        plan, cpus = self._plan, bpf_object.possible_cpus()
-        fingerprint = int.from_bytes(bpf_object.variable_view("layout_fingerprint"), "little")
-        if fingerprint != layout.FINGERPRINT:
-            raise LayoutMismatch(
-                22, f"{bpf_object.path} was built from another events.h (make -C ebpf clean all mends it)"
-            )
-        slots = max(8, 2 * cpus + 4)
-        bpf_object.set_rodata("slot_count", struct.pack("<I", slots))
-        limits = plan.limiter
-        bpf_object.set_rodata("limit_per_s", struct.pack("<2Q", limits.bulk_per_s, limits.exec_per_s))
-        bpf_object.set_rodata("limit_burst", struct.pack("<2Q", limits.bulk_burst, limits.exec_burst))
-        bpf_object.set_max_entries("slots", slots)
-        bpf_object.set_max_entries("events_urgent", plan.rings.urgent_bytes)
+        plan, slots = self._plan, max(8, 2 * bpf_object.possible_cpus() + 4)
+        prepare_records(bpf_object, slots=slots, urgent_bytes=plan.rings.urgent_bytes, limits=plan.limiter)
         bpf_object.set_max_entries("events_bulk", plan.rings.bulk_bytes)
         if bpf_object.has_variable("tag_seed"):
             bpf_object.set_rodata("tag_seed", make_seed())
@@ -223,7 +204,7 @@ class Sensors:
 
         ``controller`` as :attr:`SensorPlan.tag_controller`. Records that are in the rings keep the tags they have.
         """
-        self._tag_hierarchy[0] = hierarchy_id << layout.TAG_HIERARCHY_SHIFT | TAG_CONTROLLERS[controller]
+        self._tag_hierarchy[0] = pack_tag_hierarchy(controller, hierarchy_id)
 
     def read_tasks(self) -> list[TaskFacts]:
         """All processes that run now, with the kernel's exact start times."""
