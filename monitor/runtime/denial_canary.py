@@ -7,14 +7,13 @@ contents are in its way.
 
 import os
 import secrets
-from pathlib import Path
 from typing import Final
 
 from monitor.model.rule import SELF_TEST_RULE, Rule, Severity
 from monitor.rules.denials import DenyRule, build_deny_rule
 from monitor.rules.ir import And, Text
+from monitor.runtime.harmless_program import find_harmless_program, spawn_silently
 
-_PROGRAMS: Final = (Path("/bin/true"), Path("/usr/bin/true"), Path("/bin/busybox"))
 _RULE: Final = Rule(
     SELF_TEST_RULE,
     SELF_TEST_RULE,
@@ -24,8 +23,6 @@ _RULE: Final = Rule(
     response="deny",
     mode="enforce",
 )
-
-
 _MAGIC: Final = "--stockade-self-test"
 
 
@@ -67,16 +64,12 @@ def _is_program(name: str) -> Text:
 
 
 def _is_refused(name: str, argument: str) -> bool:
-    program = next(path for path in (*_PROGRAMS, Path(os.path.realpath("/proc/self/exe"))) if path.exists())
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.write(fd, program.read_bytes())
-        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
-        pid = os.posix_spawn(f"/proc/self/fd/{fd}", ["true", argument], {}, file_actions=actions)
+        os.write(fd, find_harmless_program().read_bytes())
+        pid = spawn_silently(f"/proc/self/fd/{fd}", ["true", argument])
     except PermissionError:
         return True
     finally:
         os.close(fd)
-        os.close(null)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])

@@ -7,17 +7,15 @@ canary proves kernel, ring, decoder, engine and sink path in one go.
 import asyncio
 import os
 import secrets
-import sys
-from pathlib import Path
 from typing import Final
 
 from monitor.model.alert import Alert
 from monitor.model.events import ProcessExec
 from monitor.model.process import Context
 from monitor.runtime.errors import KernelSupportError
+from monitor.runtime.harmless_program import find_harmless_program, spawn_silently
 
 TIMEOUT_S: Final = 5.0
-_PROGRAMS: Final = ("/bin/true", "/usr/bin/true", "/bin/busybox")
 
 
 class Canary:
@@ -56,11 +54,6 @@ class Canary:
         return loop.time() - began
 
     def _spawn(self) -> int:
-        program = next((path for path in _PROGRAMS if Path(path).exists()), sys.executable)
-        first = ["-c", "pass"] if program == sys.executable else ["true"] if program.endswith("busybox") else []
-        null = os.open(os.devnull, os.O_RDWR)
-        try:
-            actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
-            return os.posix_spawn(program, [program, *first, self._token], {}, file_actions=actions)
-        finally:
-            os.close(null)
+        program = find_harmless_program()
+        first = {"true": [], "busybox": ["true"]}.get(program.name, ["-c", "pass"])
+        return spawn_silently(program, [str(program), *first, self._token])
