@@ -5,8 +5,10 @@ is refused proves it. The program lies in memory alone: no file system's flags o
 contents are in its way.
 """
 
+import errno
 import os
 import secrets
+import signal
 from typing import Final
 
 from monitor.model.rule import SELF_TEST_RULE, Rule, Severity
@@ -68,8 +70,11 @@ def _is_refused(name: str, argument: str) -> bool:
     try:
         os.write(fd, find_harmless_program().read_bytes())
         pid = spawn_silently(f"/proc/self/fd/{fd}", ["true", argument])
-    except PermissionError:
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
         return True
     finally:
         os.close(fd)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    status = os.waitpid(pid, 0)[1]
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL

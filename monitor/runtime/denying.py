@@ -162,8 +162,8 @@ class Denying:
         """The plan with what holds of rules that ask for arguments."""
         assert self._enforcement is not None
         wanted = _decidable(planned)
-        if any(map(asks_arguments, wanted)) and not self._canary.are_arguments_decided():
-            reason = "this kernel's arguments cannot be read before a program runs (a denied one ran)"
+        if any(map(asks_arguments, wanted)) and (obstacle := _ask_canary(self._canary.are_arguments_decided)):
+            reason = f"this kernel's arguments cannot be read before a program runs ({obstacle})"
             _LOG.warning("%s: rules that ask for them only tell", reason)
             self._host = structs.replace(self.host, arguments=reason)
             planned = plan_denials([each.deny for each in planned], self._host)
@@ -194,10 +194,9 @@ class Denying:
         for cgroup_id, is_container in self._neighbours.list_cgroups():
             self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)
         self._apply(wanted)
-        if not self._canary.is_refused():
+        if obstacle := _ask_canary(self._canary.is_refused):
             self._give_up()
-            return "a program that had to be refused was not"
-        return ""
+        return obstacle
 
     def _give_up(self) -> None:
         assert self._enforcement is not None
@@ -290,6 +289,14 @@ class Denying:
             self._enforcement.close()
         self._enforcement, self._enforcer = None, None
         self._pinned.close()
+
+
+def _ask_canary(is_proved: Callable[[], bool]) -> str:
+    """Why it proved nothing, if it did not."""
+    try:
+        return "" if is_proved() else "a program that had to be refused ran"
+    except OSError as error:
+        return f"the program that proves it cannot be executed here: {error.strerror}"
 
 
 def _check(planned: Iterable[PlannedDenial]) -> None:

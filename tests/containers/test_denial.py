@@ -3,7 +3,6 @@
 Natively in tier ``kill``; in the guest (tests/vm) in tier ``lsm``.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +11,13 @@ import pytest
 
 from tests.support import oci
 from tests.support.documents import field, has
-from tests.support.rule_texts import rule_text
+from tests.support.enforcement import TIER
+from tests.support.rule_texts import DENY, rule_text
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service, Tail
 
 pytestmark = pytest.mark.containers
 
-TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
-IN_CONTAINERS = "status: stable\nstockade: {response: deny}\n"
 DETECTIONS = {
     "by_path": "{s: {Image: /opt/status7, container.id|exists: true}, condition: s}",
     "written_since_the_image": "{s: {process.flags.upper_layer: true, container.id|exists: true}, condition: s}",
@@ -43,7 +41,7 @@ def scene(request: pytest.FixtureRequest, rootfs: Path, tmp_path_factory: pytest
     runtime, mode = request.param
     rules = tmp_path_factory.mktemp("rules")
     for number, (name, detection) in enumerate(DETECTIONS.items()):
-        text = rule_text(detection, extra=f"name: {name}\n{IN_CONTAINERS}", number=number)
+        text = rule_text(detection, extra=f"name: {name}\n{DENY}", number=number)
         (rules / f"{name}.yml").write_text(text)
     with (
         Sandbox(mode, network=True) as sandbox,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.enforcement import TIER, Denier, denying
 from tests.support.open_sensor import VARIANTS, OpenSensor
 from tests.support.sensors import Watcher, watching
 
@@ -28,3 +29,16 @@ def sensor(loaded: OpenSensor) -> Iterator[OpenSensor]:
     yield loaded
     for key, _ in list(loaded.object.map_items("cgroup_tags")):
         loaded.object.map_delete("cgroup_tags", key)
+
+
+@pytest.fixture(scope="module")
+def loaded_denier() -> Iterator[Denier]:
+    with denying(TIER) as denier:
+        yield denier
+
+
+@pytest.fixture
+def denier(loaded_denier: Denier) -> Denier:
+    """A tier in force, in a cgroup of its own; nothing told yet."""
+    loaded_denier.denials()
+    return loaded_denier

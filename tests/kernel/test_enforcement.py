@@ -5,31 +5,14 @@ Natively in tier ``kill``; the same tests run in tier ``lsm`` in the guest (test
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.enforcement import Denier, denying
-from tests.support.rule_texts import load_text, rule_text
+from tests.support.enforcement import REFUSED, TIER, Denier
+from tests.support.rule_texts import DENY, rule_text
 
 pytestmark = pytest.mark.kernel
-
-TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
-REFUSED = {"kill": -9, "lsm": 126}[TIER]
-DENY = "status: stable\nstockade: {response: deny}\n"
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[Denier]:
-    with denying(TIER) as denier:
-        yield denier
-
-
-@pytest.fixture
-def denier(loaded: Denier) -> Denier:
-    loaded.denials()
-    return loaded
 
 
 @pytest.fixture
@@ -41,8 +24,7 @@ def program(tmp_path: Path) -> Path:
 def deny(denier: Denier, folder: Path, *detections: str) -> int:
     """Deny what any of these finds."""
     texts = [rule_text(detection, extra=DENY, number=number) for number, detection in enumerate(detections)]
-    (folder / "rules").mkdir(exist_ok=True)
-    return denier.apply(load_text(folder / "rules", *texts))
+    return denier.deny(folder, *texts)
 
 
 def test_a_path_is_denied_inside_and_nowhere_else(denier: Denier, program: Path, tmp_path: Path) -> None:
@@ -89,8 +71,7 @@ def test_the_longest_path(denier: Denier, tmp_path: Path, length: int, on_trunca
     """One byte more has no beginning, and says so."""
     extra = f"status: stable\nstockade: {{response: deny, on_truncated: {on_truncated}}}\n"
     detection = f"{{s: {{Image|startswith: {tmp_path}/}}, condition: s}}"
-    (tmp_path / "rules").mkdir()
-    denier.apply(load_text(tmp_path / "rules", rule_text(detection, extra=extra)))
+    denier.deny(tmp_path, rule_text(detection, extra=extra))
     folder, rest = os.open(tmp_path, os.O_PATH), length - len(str(tmp_path))
     while rest > 1 + 250:
         name = "d" * min(200, rest - 2 - len("program"))

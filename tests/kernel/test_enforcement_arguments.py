@@ -1,36 +1,19 @@
 """Denial by arguments, on real programs: what is asked of them, wherever it stands, however much surrounds it."""
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.enforcement import Denier, denying
+from tests.support.enforcement import REFUSED, Denier
 from tests.support.programs import build_programs
-from tests.support.rule_texts import load_text, rule_text
+from tests.support.rule_texts import DENY, rule_text
 
 pytestmark = pytest.mark.kernel
 
-TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
-REFUSED = {"kill": -9, "lsm": 126}[TIER]
-DENY = "status: stable\nstockade: {response: deny}\n"
 LENIENT = "status: stable\nstockade: {response: deny, on_truncated: alert}\n"
 EXECS = 400
 JUNK = ["x" * 4000] * 20
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[Denier]:
-    with denying(TIER) as denier:
-        yield denier
-
-
-@pytest.fixture
-def denier(loaded: Denier) -> Denier:
-    loaded.denials()
-    return loaded
 
 
 @pytest.fixture
@@ -40,8 +23,7 @@ def program(tmp_path: Path) -> Path:
 
 def deny(denier: Denier, folder: Path, what: str, extra: str = DENY) -> None:
     detection = f"{{s: {{Image: {folder}/program, {what}}}, condition: s}}"
-    (folder / "rules").mkdir(exist_ok=True)
-    denier.apply(load_text(folder / "rules", rule_text(detection, extra=extra)))
+    denier.deny(folder, rule_text(detection, extra=extra))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A tier that loads and does not deny is found out, and given up."""
 
-from collections.abc import Iterable, Iterator
+import errno
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from monitor.model.ids import CgroupId, FileIdentity
 from monitor.rules.tiers import OBSERVE
 from monitor.runtime.denial_canary import DenialCanary
 from monitor.runtime.denying import Denying
-from tests.support.rule_texts import load_text, rule_text
+from tests.support.rule_texts import DENY, load_text, rule_text
 
 pytestmark = pytest.mark.kernel
 
@@ -38,7 +39,18 @@ class Nobody:
         return iter(())
 
 
-def test_a_canary_that_runs_ends_the_tier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cannot_execute(_: DenialCanary) -> bool:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("canary", "reason"),
+    [(lambda _: False, "a program that had to be refused ran"), (cannot_execute, "cannot be executed here")],
+    ids=["runs", "cannot be executed"],
+)
+def test_a_canary_that_proves_nothing_ends_the_tier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, canary: Callable[[DenialCanary], bool], reason: str
+) -> None:
     (tmp_path / "file").touch()
     settings = Settings(
         mode="enforce",
@@ -46,20 +58,19 @@ def test_a_canary_that_runs_ends_the_tier(tmp_path: Path, monkeypatch: pytest.Mo
         pin_dir=tmp_path / "file" / "bpf",
         enforcement=EnforcementSettings(tier="kill"),
     )
-    extra = "status: stable\nstockade: {response: deny}\n"
-    rules = load_text(tmp_path, rule_text("{s: {Image: /nonexistent/canary}, condition: s}", extra=extra))
+    rules = load_text(tmp_path, rule_text("{s: {Image: /nonexistent/canary}, condition: s}", extra=DENY))
     denying = Denying(settings, find_tag_hierarchy(), Nobody(), "boot")
     try:
         denying.replace_rules(rules)
         assert denying.tier == "kill"
         denying.close()
 
-        monkeypatch.setattr(DenialCanary, "is_refused", lambda _: False)
+        monkeypatch.setattr(DenialCanary, "is_refused", canary)
         denying = Denying(settings, find_tag_hierarchy(), Nobody(), "boot")
         denying.replace_rules(rules)
 
         assert denying.tier == OBSERVE
-        assert "had to be refused was not" in denying.planned[0].reason
+        assert reason in denying.planned[0].reason
     finally:
         denying.close()
 
@@ -74,11 +85,10 @@ def test_arguments_that_are_not_decided_leave_the_other_rules_in_force(
         pin_dir=tmp_path / "file" / "bpf",
         enforcement=EnforcementSettings(tier="kill"),
     )
-    extra = "status: stable\nstockade: {response: deny}\n"
     rules = load_text(
         tmp_path,
-        rule_text("{s: {Image: /nonexistent/canary}, condition: s}", extra=extra, number=0),
-        rule_text("{s: {Image: /nonexistent/x, CommandLine|contains: x}, condition: s}", extra=extra, number=1),
+        rule_text("{s: {Image: /nonexistent/canary}, condition: s}", extra=DENY, number=0),
+        rule_text("{s: {Image: /nonexistent/x, CommandLine|contains: x}, condition: s}", extra=DENY, number=1),
     )
     monkeypatch.setattr(DenialCanary, "are_arguments_decided", lambda _: False)
     denying = Denying(settings, find_tag_hierarchy(), Nobody(), "boot")

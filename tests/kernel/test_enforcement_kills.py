@@ -19,13 +19,13 @@ from monitor.sinks.client import ServiceConnection
 from monitor.sinks.requests import SubscribeRequest
 from tests.support.documents import field
 from tests.support.programs import build_programs
-from tests.support.rule_texts import rule_text
+from tests.support.rule_texts import DENY, rule_text
 from tests.support.sandbox import Sandbox, find_modes
 from tests.support.service import Service
 
 pytestmark = pytest.mark.kernel
 
-DENY = "name: the_canary\nstatus: stable\nstockade: {response: deny}\n"
+DENY_CANARY = f"name: the_canary\n{DENY}"
 LIFE_S = 0.5
 """The longest time from a service's first word to its end."""
 WITH_IT_S = 0.2
@@ -64,7 +64,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def programs(folder: Path) -> dict[str, Path]:
     found = build_programs(Path(__file__).parent / "programs", folder / "programs", "canary", "exec_load")
-    text = rule_text(f"{{s: {{Image: {found['canary']}}}, condition: s}}", extra=DENY)
+    text = rule_text(f"{{s: {{Image: {found['canary']}}}, condition: s}}", extra=DENY_CANARY)
     (folder / "rules" / "the_canary.yml").write_text(text)
     return found
 

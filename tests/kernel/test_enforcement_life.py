@@ -1,6 +1,5 @@
 """Denial outlives the service: a crash, a restart, an end. One program of the test's own is denied, nothing else."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents import field, has
-from tests.support.rule_texts import rule_text
+from tests.support.enforcement import TIER
+from tests.support.rule_texts import DENY, rule_text
 from tests.support.sandbox import Sandbox, find_modes
 from tests.support.service import REPOSITORY, Service, stockade_command
 
 pytestmark = pytest.mark.kernel
 
-TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
-DENY = "name: the_canary\nstatus: stable\nstockade: {response: deny}\n"
+DENY_CANARY = f"name: the_canary\n{DENY}"
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def canary(folder: Path) -> Path:
     program = Path(shutil.copy("/bin/true", folder / "canary" / "program"))
-    text = rule_text(f"{{s: {{Image: {program}}}, condition: s}}", extra=DENY)
+    text = rule_text(f"{{s: {{Image: {program}}}, condition: s}}", extra=DENY_CANARY)
     (folder / "rules" / "the_canary.yml").write_text(text)
     return program
 
@@ -148,7 +147,7 @@ def test_detach_ends_what_a_crash_has_left_and_leaves_a_running_service_alone(
 
 
 def test_a_rule_about_arguments_comes_through_the_whole_service(host: Sandbox, folder: Path, canary: Path) -> None:
-    text = rule_text(f"{{s: {{Image: {canary}, CommandLine|endswith: ' --evil'}}, condition: s}}", extra=DENY)
+    text = rule_text(f"{{s: {{Image: {canary}, CommandLine|endswith: ' --evil'}}, condition: s}}", extra=DENY_CANARY)
     (folder / "rules" / "the_canary.yml").write_text(text)
     with service(host, folder) as running:
         assert host.run([str(canary), "--good"], check=False).returncode == 0

@@ -5,31 +5,21 @@ Natively in tier ``kill``; the same tests run in tier ``lsm`` in the guest (test
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.denial_ways import DYNAMIC, SCRIPT, STATIC, WAYS, Stop, Way
-from tests.support.enforcement import Denier, denying
+from tests.support.enforcement import REFUSED, TIER, Denier
 from tests.support.programs import build_programs
-from tests.support.rule_texts import load_text, rule_text
+from tests.support.rule_texts import DENY, load_text, rule_text
 
 pytestmark = pytest.mark.kernel
 
-TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
-REFUSED = {"kill": -9, "lsm": 126}[TIER]
 UNKNOWN = 77
 """The kernel knows no such call."""
 ASKING_SINCE = (6, 14)
-DENY = "status: stable\nstockade: {response: deny}\n"
 STOPS = [(way, stop) for way in WAYS for stop in way.stops if TIER in stop.tiers]
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[Denier]:
-    with denying(TIER) as denier:
-        yield denier
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +71,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(loaded: Denier, programs: dict[str, Path], tmp_path: Path) -> Scene:
-    return Scene(loaded, programs, tmp_path)
+def scene(loaded_denier: Denier, programs: dict[str, Path], tmp_path: Path) -> Scene:
+    return Scene(loaded_denier, programs, tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.name}-{way.kind}")

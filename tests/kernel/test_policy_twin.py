@@ -322,8 +322,7 @@ def test_a_file_that_an_open_makes_is_written(twin: PolicyTwin) -> None:
 
 def test_a_capability_is_known_by_its_name(twin: PolicyTwin, tmp_path: Path) -> None:
     text = "{s: {process.thread.capabilities.effective: CAP_SYS_ADMIN}, condition: s}"
-    extra = "status: stable\nstockade: {response: deny}\n"
-    rules = rule_texts.load_text(tmp_path, rule_texts.rule_text(text, extra=extra))
+    rules = rule_texts.load_text(tmp_path, rule_texts.rule_text(text, extra=rule_texts.DENY))
     put_in_force(twin, build_deny_policy(rules.denials))
 
     assert twin.judge(Facts(capabilities=1 << CAPABILITY_NAMES.index("CAP_SYS_ADMIN"))) == (1, True)

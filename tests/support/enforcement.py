@@ -23,8 +23,13 @@ from monitor.rules.ruleset import RuleSet
 from monitor.shipped import get_enforcement_object
 from monitor.wire import _layout as layout
 from monitor.wire.decoder import decode_record
+from tests.support.rule_texts import load_text
 
 CONTAINER_SLOT = layout.POLICY_FIRST_CONTAINER
+TIER = os.environ.get("STOCKADE_TEST_TIER", "kill")
+"""Natively programs are killed; the guest says ``lsm``."""
+REFUSED = {"kill": -9, "lsm": 126}[TIER]
+"""What :meth:`Denier.run` answers for a program that is denied."""
 
 
 class Denier:
@@ -48,6 +53,12 @@ class Denier:
         inside = select_terms(self.policy, answer, mode)
         containers = {layout.POLICY_HOST: ContainerTerms(inside.scope, 0), CONTAINER_SLOT: inside}
         return self.enforcement.policy.apply(self.policy.tables, containers)
+
+    def deny(self, folder: Path, *texts: str) -> int:
+        """Put rules in force in the container, written to a folder of this one."""
+        rules = folder / "rules"
+        rules.mkdir(exist_ok=True)
+        return self.apply(load_text(rules, *texts))
 
     def run(
         self,

@@ -20,6 +20,9 @@ id: {id}
 level: high
 """
 
+DENY = "status: stable\nstockade: {response: deny}\n"
+"""For ``extra`` of :func:`rule_text`: a rule that denies."""
+
 
 def rule_text(detection: str, *, category: str = "process_creation", extra: str = "", number: int = 0) -> str:
     """A whole rule document with this detection (YAML, indented or not)."""

@@ -17,7 +17,7 @@ FILES = (
     "tests/kernel/test_enforcement.py",
     "tests/kernel/test_enforcement_arguments.py",
     "tests/kernel/test_enforcement_ways.py",
-    "tests/vm/lsm_opens.py",
+    "tests/kernel/lsm_opens.py",
     CRASH,
 )
 

@@ -8,9 +8,7 @@ from monitor.bpf.policy_packing import HALF_VECTORS, PolicyDoesNotFit, pack
 from monitor.model.kernel_policy import ContainerTerms, Dimension, PolicyTables
 from monitor.rules.denials import build_deny_policy
 from monitor.wire import _layout as layout
-from tests.support.rule_texts import load_text, rule_text
-
-DENY = "status: stable\nstockade: {response: deny}\n"
+from tests.support.rule_texts import DENY, load_text, rule_text
 
 
 def tables(folder: Path, *detections: str) -> PolicyTables:

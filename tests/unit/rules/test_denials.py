@@ -7,9 +7,7 @@ import pytest
 from monitor.rules.denials import DenyRule, build_deny_policy, select_terms
 from monitor.rules.ir import AnyNode, Exists, Text
 from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, list_refusals, plan_denials
-from tests.support.rule_texts import load_text, rule_text
-
-DENY = "status: stable\nstockade: {response: deny}\n"
+from tests.support.rule_texts import DENY, load_text, rule_text
 
 
 def denials(folder: Path, *detections: str, extra: str = DENY, category: str = "process_creation") -> list[DenyRule]:

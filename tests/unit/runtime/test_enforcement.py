@@ -14,9 +14,8 @@ from monitor.runtime.enforcement import Enforcer
 from monitor.wire import _layout as layout
 from tests.support import make
 from tests.support.policy_maps import PolicyMemory
-from tests.support.rule_texts import load_text, rule_text
+from tests.support.rule_texts import DENY, load_text, rule_text
 
-DENY = "status: stable\nstockade: {response: deny}\n"
 EVERYWHERE, IN_CONTAINERS, IN_ONE, ON_HOST = 1, 2, 4, 8
 ONE, OTHER = make.container("1" * 64, cgroup_id=CgroupId(10)), make.container("2" * 64, cgroup_id=CgroupId(20))
 

@@ -2,33 +2,19 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.enforcement import Denier, denying
-from tests.support.rule_texts import load_text, rule_text
+from tests.support.enforcement import Denier
+from tests.support.rule_texts import DENY, rule_text
 
 pytestmark = pytest.mark.kernel
 
-DENY = "status: stable\nstockade: {response: deny}\n"
 READ = "import sys; open(sys.argv[1]).read()"
 WRITE = "import sys; open(sys.argv[1], 'r+').close()"
 TRUNCATE = "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY | os.O_TRUNC))"
 MAP = "import mmap, sys; f = open(sys.argv[1]); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)"
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[Denier]:
-    with denying("lsm") as denier:
-        yield denier
-
-
-@pytest.fixture
-def denier(loaded: Denier) -> Denier:
-    loaded.denials()
-    return loaded
 
 
 @pytest.fixture
@@ -39,8 +25,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def deny(denier: Denier, folder: Path, detection: str, category: str = "file_access") -> None:
-    (folder / "rules").mkdir(exist_ok=True)
-    denier.apply(load_text(folder / "rules", rule_text(detection, extra=DENY, category=category)))
+    denier.deny(folder, rule_text(detection, extra=DENY, category=category))
 
 
 def does(denier: Denier, code: str, path: Path, **options: object) -> bool:
