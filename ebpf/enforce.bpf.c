@@ -8,109 +8,19 @@
  * file_open (denies an open); sched_process_exec (ends an execution, where there is no BPF LSM);
  * sched_process_fork, sched_process_exec, cgroup_mkdir, cgroup_rmdir for whose a task and a cgroup is.
  */
-#define SLOT_TRIES 16
-
-#include "emit.bpf.h"
-#include "limit.bpf.h"
+#include "denial.bpf.h"
 #include "open_flags.bpf.h"
 #include "policy_arguments.bpf.h"
-#include "policy_match.bpf.h"
-#include "runtime_mark.bpf.h"
 
-#define EPERM 1
 #define OPENED_FOR_EXEC 0x20 /* __FMODE_EXEC in f_flags */
 #define SIGKILL 9
 #define ELF_MAGIC 0x464c457f
 #define ELF_CLASS 4
 #define ELF_CLASS_32 1
 
-/* Whatever the policy says, these go on: the kernel, our own tasks and the first process. */
-static __always_inline bool is_exempt(struct task_struct *task)
-{
-	return !task->mm || task->tgid == 1 || task_is_ours(task);
-}
-
-/* And what sets a container up. */
-static __always_inline bool sets_up(struct task_struct *task, struct file *file, u32 file_flags)
-{
-	struct runtime_mark *mark = runtime_mark_of(task);
-
-	return mark && goes_on_setting_up(mark, task, file, file_flags);
-}
-
-static __always_inline void denial_submit(struct judgement *judgement, struct slot *slot, struct file *file,
-					  struct task_struct *task, u32 hook, u32 file_flags)
-{
-	struct denial_event *event = record_begin(slot, EVENT_DENIAL, sizeof(*event), task);
-	struct inode *inode = file->f_inode;
-
-	event->inode = inode->i_ino;
-	event->device = device_number(inode->i_sb->s_dev);
-	event->generation = judgement->generation;
-	event->hook = hook;
-	event->file_flags = slot->path_flags | file_flags;
-	event->file_mode = inode->i_mode;
-	record_append_path(slot, &event->path);
-	record_append(slot, &event->terms, judgement->terms, sizeof(judgement->terms));
-	urgent_submit(slot, true);
-}
-
-/* One of each program and cgroup passes each second, whatever the flood. */
-static __always_inline bool denial_admit(struct file *file, struct task_struct *task)
-{
-	u64 cgroup_id = task_cgroup_id(task);
-
-	if (limit_admits(cgroup_id, BUCKET_EXEC, file->f_inode->i_ino))
-		return true;
-	count_loss(EVENT_DENIAL, cgroup_id, LOSS_LIMITED);
-	return false;
-}
-
 static __always_inline bool is_32bit(struct linux_binprm *bprm)
 {
 	return *(u32 *)bprm->buf == ELF_MAGIC && bprm->buf[ELF_CLASS] == ELF_CLASS_32;
-}
-
-static __always_inline void judge_credentials(struct judgement *judgement, struct task_struct *task)
-{
-	const struct cred *cred = task->cred;
-	u64 capabilities = 0;
-
-	judge_number(judgement, POLICY_USER, cred->uid.val);
-	if (!is_asked(judgement, POLICY_CAPABILITIES))
-		return;
-	bpf_core_read(&capabilities, sizeof(capabilities), &cred->cap_effective);
-	judge_bits(judgement, POLICY_CAPABILITIES, capabilities);
-}
-
-/* The program that a task runs now, by `dimension` and the one after it. The kernel's threads run none. */
-static __always_inline void judge_program(struct judgement *judgement, struct slot *slot, struct task_struct *task,
-					  struct task_struct *whose, u32 dimension)
-{
-	struct file *file;
-
-	if (!is_path_asked(judgement, dimension))
-		return;
-	file = BPF_CORE_READ(whose, mm, exe_file);
-	if (!file) {
-		judge_unread(judgement, dimension);
-		judge_unread(judgement, dimension + 1);
-		return;
-	}
-	path_resolve(slot, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), task);
-	judge_path(judgement, slot, dimension);
-}
-
-/* No scratch memory: what could be denied is denied. */
-static __always_inline bool judge_blindly(struct judgement *judgement)
-{
-	judge_unread(judgement, POLICY_EXECUTABLE);
-	judge_unread(judgement, POLICY_EXECUTABLE_END);
-	judge_unread(judgement, POLICY_PARENT);
-	judge_unread(judgement, POLICY_PARENT_END);
-	judge_unread(judgement, POLICY_FILE);
-	judge_unread(judgement, POLICY_FILE_END);
-	return judgement_conclude(judgement);
 }
 
 /* Deny this execution? Says so, once. */
@@ -154,23 +64,6 @@ static __always_inline u32 access_of(struct file *file)
 	if (file->f_mode & FMODE_CREATED)
 		access |= OPEN_CREATED;
 	return file->f_flags & O_TRUNC ? access | OPEN_WRITE : access;
-}
-
-/* What the program is that opens: the flags of a term are the process's. */
-static __always_inline void judge_program_flags(struct judgement *judgement, struct task_struct *task)
-{
-	struct file *file;
-
-	if (!is_asked(judgement, POLICY_FLAGS))
-		return;
-	file = BPF_CORE_READ(task, mm, exe_file);
-	if (!file) {
-		judge_unread(judgement, POLICY_FLAGS);
-		return;
-	}
-	judge_bits(judgement, POLICY_FLAGS,
-		   file_kind_flags(BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry),
-				   BPF_CORE_READ(file, f_inode)));
 }
 
 /* Deny this open? Says so, once. */

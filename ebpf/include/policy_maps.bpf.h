@@ -13,37 +13,37 @@
 #define POLICY_SUMMARY POLICY_WORDS /* place of a vector's word that says which others are not zero */
 
 /* Its lowest bit names the half in force. Zero: no policy yet, nothing is judged. */
-u32 policy_generation = 0;
+__weak u32 policy_generation = 0;
 
-u64 policy_vectors[POLICY_VECTORS][POLICY_WORDS + 1];
+__weak u64 policy_vectors[POLICY_VECTORS][POLICY_WORDS + 1];
 
 /* By half and event: the vector of the terms about it; 0: there is none. */
-u32 policy_events[2][POLICY_EVENTS];
+__weak u32 policy_events[2][POLICY_EVENTS];
 
 /* By half: which dimensions any term asks, as bits. */
-u32 policy_asked[2];
+__weak u32 policy_asked[2];
 
 /* By half and dimension: the vector of a value that the policy does not name, and of one that cannot be read. */
-u32 policy_unnamed[2][POLICY_DIMENSIONS_STRIDE];
-u32 policy_unread[2][POLICY_DIMENSIONS_STRIDE];
+__weak u32 policy_unnamed[2][POLICY_DIMENSIONS_STRIDE];
+__weak u32 policy_unread[2][POLICY_DIMENSIONS_STRIDE];
 
 /* Of a dimension of bits: the masks that the policy names, and a vector for each combination. */
-u64 policy_masks[2][POLICY_DIMENSIONS_STRIDE][POLICY_NAMED_BITS];
-u32 policy_combinations[2][POLICY_DIMENSIONS_STRIDE][POLICY_COMBINATIONS];
+__weak u64 policy_masks[2][POLICY_DIMENSIONS_STRIDE][POLICY_NAMED_BITS];
+__weak u32 policy_combinations[2][POLICY_DIMENSIONS_STRIDE][POLICY_COMBINATIONS];
 
 /* By slot: the terms that this container (or the host) is in the scope of, and those that are enforced there. */
-u32 policy_containers[2][POLICY_CONTAINERS];
-u32 policy_enforced[2][POLICY_CONTAINERS];
+__weak u32 policy_containers[2][POLICY_CONTAINERS];
+__weak u32 policy_enforced[2][POLICY_CONTAINERS];
 
 /* The automaton over argv. A cell: what it holds in the lower half, whose it is in the upper one. */
-u32 policy_automaton[2][POLICY_AUTOMATON_WORDS];
-u32 policy_cells[2][POLICY_CELLS];
-u16 policy_defaults[2][POLICY_DEFAULTS];
-u8 policy_classes[2][256];
-u64 policy_markings[2][POLICY_MARKINGS][POLICY_MARKING_PARTS * POLICY_MARK_WORDS];
-u64 policy_clause_marks[2][POLICY_CLAUSES][POLICY_MARK_WORDS];
+__weak u32 policy_automaton[2][POLICY_AUTOMATON_WORDS];
+__weak u32 policy_cells[2][POLICY_CELLS];
+__weak u16 policy_defaults[2][POLICY_DEFAULTS];
+__weak u8 policy_classes[2][256];
+__weak u64 policy_markings[2][POLICY_MARKINGS][POLICY_MARKING_PARTS * POLICY_MARK_WORDS];
+__weak u64 policy_clause_marks[2][POLICY_CLAUSES][POLICY_MARK_WORDS];
 /* When one of its marks is there, and when none is. */
-u32 policy_clause_vectors[2][POLICY_CLAUSES][2];
+__weak u32 policy_clause_vectors[2][POLICY_CLAUSES][2];
 
 struct policy_number_key {
 	u64 value;
@@ -58,7 +58,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct text_key); /* text[0]: dimension and half */
 	__type(value, u32);
-} policy_texts SEC(".maps");
+} policy_texts __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -66,7 +66,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct policy_number_key);
 	__type(value, u32);
-} policy_numbers SEC(".maps");
+} policy_numbers __weak SEC(".maps");
 
 /* Slot of each cgroup of a container, and of those of the host that were asked for. Full: a cgroup without an entry
  * has its parent's. */
@@ -76,6 +76,6 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, u64);
 	__type(value, u32);
-} policy_cgroups SEC(".maps");
+} policy_cgroups __weak SEC(".maps");
 
 #endif

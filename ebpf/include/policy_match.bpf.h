@@ -173,7 +173,7 @@ static __always_inline bool is_path_asked(struct judgement *judgement, u32 dimen
 /* The AND of all dimensions. Not zero: a term that is enforced here is among them. A global function: it is verified
  * once, not for each state that a caller can be in, which 6.1 cannot bear. A dimension at a time, those alone that were
  * judged, and no further than the last word that can have a bit. */
-__noinline int judgement_conclude(struct judgement *judgement)
+__weak __noinline int judgement_conclude(struct judgement *judgement)
 {
 	const u64 *vector;
 	u64 denied = 0, left = 0;

@@ -30,7 +30,7 @@ struct {
 	__uint(max_entries, 64);
 	__type(key, struct runtime_file);
 	__type(value, u32);
-} runtime_files SEC(".maps");
+} runtime_files __weak SEC(".maps");
 
 /* Freed with the task. */
 struct {
@@ -38,7 +38,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct runtime_mark);
-} runtime_tasks SEC(".maps");
+} runtime_tasks __weak SEC(".maps");
 
 static __always_inline struct runtime_mark *runtime_mark_of(struct task_struct *task)
 {
