@@ -30,6 +30,9 @@ LIFE_S = 0.5
 """The longest time from a service's first word to its end."""
 WITH_IT_S = 0.2
 """What was read so shortly before the end may end with it."""
+DYING_S = 0.05
+"""A process that is killed may run that much longer. (What it leaves attached takes seconds to be ended; it reads
+nothing then.)"""
 SAME_S = 2.0
 """The same process number so much later is another process."""
 PATIENCE_S = 10.0
@@ -47,7 +50,7 @@ class Life(NamedTuple):
     """One run of the service; seconds of the day's clock."""
 
     first_word: float
-    end: float
+    killed: float
     told: list[Refusal]
     """As a subscriber heard of it."""
 
@@ -110,17 +113,17 @@ def live_and_be_killed(host: Sandbox, folder: Path, life_s: float) -> Life:
         first_word, end = time.time(), time.monotonic() + life_s
         while listener.hear(end):
             pass
+        killed = time.time()
         running.kill()
-        ended = time.time()
         while listener.hear(time.monotonic() + PATIENCE_S):
             pass
-    return Life(first_word, ended, listener.told)
+    return Life(first_word, killed, listener.told)
 
 
 def may_end_with_it(refusal: Refusal, lives: list[Life]) -> bool:
     """Whether the service was killed just after it had read this."""
-    life = next((life for life in lives if life.end > refusal.at), None)
-    return life is not None and max(refusal.at, life.first_word) >= life.end - WITH_IT_S
+    life = next((life for life in lives if life.killed > refusal.at - DYING_S), None)
+    return life is not None and max(refusal.at, life.first_word) >= life.killed - WITH_IT_S
 
 
 def find_missing(refused: list[Refusal], told: list[Refusal]) -> list[Refusal]:
