@@ -2,9 +2,9 @@
 /*
  * Changes of files and of their names that a rule could ask for.
  *
- * Hooks: sys_exit_{rename,renameat,renameat2,link,linkat,symlink,symlinkat}, of one program: they have two names;
- * sys_exit_{unlink,unlinkat,rmdir,truncate,chmod,fchmodat,fchmodat2,chown,lchown,fchownat}: they have one;
- * sys_exit_{ftruncate,fchmod,fchown}: they have a descriptor.
+ * Hooks, all of one program: sys_exit_{rename,renameat,renameat2,link,linkat,symlink,symlinkat}, which have two names;
+ * sys_exit_{unlink,unlinkat,rmdir,truncate,chmod,fchmodat,fchmodat2,chown,lchown,fchownat}, which have one;
+ * sys_exit_{ftruncate,fchmod,fchown}, which have a descriptor.
  * On exit, of calls that succeeded. A name is a claim: only the LSM's hooks know what it led to.
  */
 #include "maps.bpf.h"
@@ -247,7 +247,7 @@ static __always_inline u64 argument(u64 value)
 	return value;
 }
 
-static __always_inline u32 change_of_two(u32 call)
+static __always_inline u32 change_action(u32 call)
 {
 	switch (call) {
 	case CALL_LINK:
@@ -256,51 +256,10 @@ static __always_inline u32 change_of_two(u32 call)
 	case CALL_SYMLINK:
 	case CALL_SYMLINKAT:
 		return CHANGE_SYMLINK;
-	}
-	return CHANGE_RENAME;
-}
-
-SEC("tp")
-int on_two_names_exit(struct syscall_exit_context *ctx)
-{
-	struct change change = change_begin(change_of_two(ctx->number));
-	struct pt_regs *regs = arguments();
-	struct name_argument swapped;
-
-	if (ctx->result)
-		return 0;
-	switch (ctx->number) {
-	case CALL_RENAME:
-	case CALL_LINK:
-	case CALL_SYMLINK:
-		change.other.text = (const char *)argument(regs->di);
-		change.path.text = (const char *)argument(regs->si);
-		break;
-	case CALL_SYMLINKAT:
-		change.other.text = (const char *)argument(regs->di);
-		change.path.folder = argument(regs->si);
-		change.path.text = (const char *)argument(regs->dx);
-		break;
-	default:
-		change.other.folder = argument(regs->di);
-		change.other.text = (const char *)argument(regs->si);
-		change.path.folder = argument(regs->dx);
-		change.path.text = (const char *)argument(regs->r10);
-	}
-	change.mode = change.action == CHANGE_SYMLINK ? S_IFLNK : 0;
-	change_judge(&change);
-	if (ctx->number != CALL_RENAMEAT2 || !(regs->r8 & RENAME_EXCHANGE))
-		return 0;
-	/* Each name leads to the other's file now: two renames. */
-	swapped = change.path;
-	change.path = change.other;
-	change.other = swapped;
-	return change_judge(&change);
-}
-
-static __always_inline u32 change_of_one(u32 call)
-{
-	switch (call) {
+	case CALL_UNLINK:
+	case CALL_UNLINKAT:
+	case CALL_RMDIR:
+		return CHANGE_DELETE;
 	case CALL_TRUNCATE:
 	case CALL_FTRUNCATE:
 		return CHANGE_TRUNCATE;
@@ -315,7 +274,17 @@ static __always_inline u32 change_of_one(u32 call)
 	case CALL_FCHOWNAT:
 		return CHANGE_OWNER;
 	}
-	return CHANGE_DELETE;
+	return CHANGE_RENAME;
+}
+
+static __always_inline bool has_two_names(u32 action)
+{
+	return action == CHANGE_RENAME || action == CHANGE_LINK || action == CHANGE_SYMLINK;
+}
+
+static __always_inline bool has_descriptor(u32 call)
+{
+	return call == CALL_FTRUNCATE || call == CALL_FCHMOD || call == CALL_FCHOWN;
 }
 
 static __always_inline bool has_folder(u32 call)
@@ -323,60 +292,95 @@ static __always_inline bool has_folder(u32 call)
 	return call == CALL_UNLINKAT || call == CALL_FCHMODAT || call == CALL_FCHMODAT2 || call == CALL_FCHOWNAT;
 }
 
-/* What the call says besides the file: its second, third and fourth argument where the first is the file alone. */
-static __always_inline void change_fill(struct change *change, u32 call, u64 second, u64 third)
+static __always_inline void change_take_two_names(struct change *change, u32 call, struct pt_regs *regs)
+{
+	change->mode = change->action == CHANGE_SYMLINK ? S_IFLNK : 0;
+	switch (call) {
+	case CALL_RENAME:
+	case CALL_LINK:
+	case CALL_SYMLINK:
+		change->other.text = (const char *)argument(regs->di);
+		change->path.text = (const char *)argument(regs->si);
+		break;
+	case CALL_SYMLINKAT:
+		change->other.text = (const char *)argument(regs->di);
+		change->path.folder = argument(regs->si);
+		change->path.text = (const char *)argument(regs->dx);
+		break;
+	default:
+		change->other.folder = argument(regs->di);
+		change->other.text = (const char *)argument(regs->si);
+		change->path.folder = argument(regs->dx);
+		change->path.text = (const char *)argument(regs->r10);
+	}
+}
+
+/* What the call says besides the file. */
+static __always_inline void change_fill(struct change *change, u32 call, u64 first, u64 second)
 {
 	switch (change->action) {
 	case CHANGE_TRUNCATE:
-		change->size = second;
+		change->size = first;
 		change->mode = S_IFREG;
 		break;
 	case CHANGE_MODE:
-		change->mode = second & MODE_BITS;
+		change->mode = first & MODE_BITS;
 		break;
 	case CHANGE_OWNER:
-		change->owner = second;
-		change->group = third;
+		change->owner = first;
+		change->group = second;
 		break;
 	case CHANGE_DELETE:
-		if (call == CALL_RMDIR || (call == CALL_UNLINKAT && second & AT_REMOVEDIR))
+		if (call == CALL_RMDIR || (call == CALL_UNLINKAT && first & AT_REMOVEDIR))
 			change->mode = S_IFDIR;
 	}
 }
 
-SEC("tp")
-int on_one_name_exit(struct syscall_exit_context *ctx)
+static __always_inline void change_take_one_name(struct change *change, u32 call, struct pt_regs *regs)
 {
-	struct change change = change_begin(change_of_one(ctx->number));
-	struct pt_regs *regs = arguments();
-
-	if (ctx->result)
-		return 0;
-	if (has_folder(ctx->number)) {
-		change.path.folder = argument(regs->di);
-		change.path.text = (const char *)argument(regs->si);
-		change_fill(&change, ctx->number, argument(regs->dx), argument(regs->r10));
+	if (has_folder(call)) {
+		change->path.folder = argument(regs->di);
+		change->path.text = (const char *)argument(regs->si);
+		change_fill(change, call, argument(regs->dx), argument(regs->r10));
 	} else {
-		change.path.text = (const char *)argument(regs->di);
-		change_fill(&change, ctx->number, argument(regs->si), argument(regs->dx));
+		change->path.text = (const char *)argument(regs->di);
+		change_fill(change, call, argument(regs->si), argument(regs->dx));
 	}
-	return change_judge(&change);
 }
 
-SEC("tp")
-int on_descriptor_exit(struct syscall_exit_context *ctx)
+/* False: the descriptor is closed already. */
+static __always_inline bool change_take_descriptor(struct change *change, u32 call, struct pt_regs *regs)
 {
-	struct change change = change_begin(change_of_one(ctx->number));
+	change->file = opened_file(bpf_get_current_task_btf(), (u32)argument(regs->di), FETCH_PROBE);
+	change_fill(change, call, argument(regs->si), argument(regs->dx));
+	return change->file;
+}
+
+/* One program for all calls: what judges a change is verified once. */
+SEC("tp")
+int on_change_exit(struct syscall_exit_context *ctx)
+{
+	struct change change = change_begin(change_action(ctx->number));
 	struct pt_regs *regs = arguments();
+	struct name_argument swapped;
 
 	if (ctx->result)
 		return 0;
-	change.file = opened_file(bpf_get_current_task_btf(), (u32)argument(regs->di), FETCH_PROBE);
-	if (!change.file) {
+	if (has_two_names(change.action)) {
+		change_take_two_names(&change, ctx->number, regs);
+	} else if (!has_descriptor(ctx->number)) {
+		change_take_one_name(&change, ctx->number, regs);
+	} else if (!change_take_descriptor(&change, ctx->number, regs)) {
 		count(COUNTER_OPEN_VANISHED);
 		return 0;
 	}
-	change_fill(&change, ctx->number, argument(regs->si), argument(regs->dx));
+	change_judge(&change);
+	if (ctx->number != CALL_RENAMEAT2 || !(regs->r8 & RENAME_EXCHANGE))
+		return 0;
+	/* Each name leads to the other's file now: two renames. */
+	swapped = change.path;
+	change.path = change.other;
+	change.other = swapped;
 	return change_judge(&change);
 }
 

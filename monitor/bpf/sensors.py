@@ -46,31 +46,30 @@ OPEN_TRACEPOINTS: Final = (
     "sys_exit_open_by_handle_at",
 )
 """All of one program: what is loaded once is verified once. Its links have these names."""
-CHANGE_TRACEPOINTS: Final = {
-    "on_two_names_exit": (
-        "sys_exit_rename",
-        "sys_exit_renameat",
-        "sys_exit_renameat2",
-        "sys_exit_link",
-        "sys_exit_linkat",
-        "sys_exit_symlink",
-        "sys_exit_symlinkat",
-    ),
-    "on_one_name_exit": (
-        "sys_exit_unlink",
-        "sys_exit_unlinkat",
-        "sys_exit_rmdir",
-        "sys_exit_truncate",
-        "sys_exit_chmod",
-        "sys_exit_fchmodat",
-        "sys_exit_fchmodat2",
-        "sys_exit_chown",
-        "sys_exit_lchown",
-        "sys_exit_fchownat",
-    ),
-    "on_descriptor_exit": ("sys_exit_ftruncate", "sys_exit_fchmod", "sys_exit_fchown"),
-}
-"""By program: the calls that change a file or a name of it without an open. Their links have these names."""
+CHANGE_PROGRAM: Final = "on_change_exit"
+CHANGE_TRACEPOINTS: Final = (
+    "sys_exit_rename",
+    "sys_exit_renameat",
+    "sys_exit_renameat2",
+    "sys_exit_link",
+    "sys_exit_linkat",
+    "sys_exit_symlink",
+    "sys_exit_symlinkat",
+    "sys_exit_unlink",
+    "sys_exit_unlinkat",
+    "sys_exit_rmdir",
+    "sys_exit_truncate",
+    "sys_exit_chmod",
+    "sys_exit_fchmodat",
+    "sys_exit_fchmodat2",
+    "sys_exit_chown",
+    "sys_exit_lchown",
+    "sys_exit_fchownat",
+    "sys_exit_ftruncate",
+    "sys_exit_fchmod",
+    "sys_exit_fchown",
+)
+"""The calls that change a file or a name of it without an open. Their links have these names."""
 _DIRECT_READS: Final = b"\0bpf_rdonly_cast\0"
 """A name among the strings of the kernel's types."""
 TASK_ITERATOR: Final = "list_tasks"
@@ -160,7 +159,7 @@ class Sensors:
             return self._plan.failed_exec
         if program in OPEN_PROGRAMS.values():
             return program == OPEN_PROGRAMS.get(file_variant)
-        if program in CHANGE_TRACEPOINTS:
+        if program == CHANGE_PROGRAM:
             return self._plan.file_change
         return True
 
@@ -192,8 +191,7 @@ class Sensors:
             program = OPEN_PROGRAMS[self.file_variant]
             yield from ((tracepoint, program, tracepoint) for tracepoint in OPEN_TRACEPOINTS)
         if self._plan.file_change:
-            for program, tracepoints in CHANGE_TRACEPOINTS.items():
-                yield from ((tracepoint, program, tracepoint) for tracepoint in tracepoints)
+            yield from ((tracepoint, CHANGE_PROGRAM, tracepoint) for tracepoint in CHANGE_TRACEPOINTS)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""

@@ -119,9 +119,7 @@ class StatusBuilder:
         sensors = self._service.sensors
         attached = set(sensors.object.attached)
         opens = tuple(tracepoint for tracepoint in OPEN_TRACEPOINTS if tracepoint in attached)
-        changes = tuple(
-            tracepoint for several in CHANGE_TRACEPOINTS.values() for tracepoint in several if tracepoint in attached
-        )
+        changes = tuple(tracepoint for tracepoint in CHANGE_TRACEPOINTS if tracepoint in attached)
         variant = sensors.file_variant
         return {
             "process": _sensor(PROCESS_PROGRAMS, attached),

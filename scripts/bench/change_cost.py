@@ -7,11 +7,9 @@ Run as root, on a quiet machine: ``python -m scripts.bench.change_cost``.
 """
 
 import argparse
-import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.bench.open_cost import find_patterns
@@ -22,15 +20,6 @@ FOLDER = Path(__file__).resolve().parent
 PLACES = (None, Path("/dev/shm"))  # noqa: S108  (a tmpfs on every Linux; only a folder of our own is used)
 
 LOOP_NAMES = ("/plain.made", "/plain.moved")
-
-
-@contextlib.contextmanager
-def attached(sensor: ChangeSensor) -> Iterator[None]:
-    sensor.attach()
-    try:
-        yield
-    finally:
-        sensor.detach()
 
 
 def measure_place(place: Path | None, sensor: ChangeSensor, options: argparse.Namespace) -> list[Result]:
@@ -46,7 +35,7 @@ def measure_place(place: Path | None, sensor: ChangeSensor, options: argparse.Na
         loop.order(f"enter {file.parent} 1")
         for how, name in (("absolute", file), ("relative", file.name)):
             order = f"change {name} {options.count}"
-            variant = Variant(f"{how} names, {place or tempfile.gettempdir()}", lambda: attached(sensor))
+            variant = Variant(f"{how} names, {place or tempfile.gettempdir()}", sensor.attached)
             results += measure(lambda order=order: loop.order(order), [variant], options.rounds)  # type: ignore[misc]
     return results
 
