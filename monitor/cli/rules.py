@@ -12,6 +12,7 @@ from msgspec import structs
 from monitor.cli.output import ExitCode, fail, format_option, print_json, print_table, quiet_end
 from monitor.cli.rules_explain import build_explanation, show_explanation
 from monitor.cli.rules_sources import Sources, get_shipped_or_fail, show_mistakes, with_sources
+from monitor.config.settings import PREVENTIONS
 from monitor.engine.builtin_rules import BUILTIN_RULES
 from monitor.model.rule import Rule
 from monitor.rules.binding import bind_rules
@@ -59,7 +60,7 @@ def check(*, sources: Sources, output: str) -> None:
 @quiet_end
 def list_rules(*, sources: Sources, output: str) -> None:
     """List rules: what they are about, how severe, and whether they are active here."""
-    book = sources.load_or_fail(output)
+    book = sources.load_with_state_or_fail(output)
     rows = sorted(_list_rows(book), key=lambda row: row["name"])
     if output == "json":
         print_json({"sources": list(map(str, sources.paths)), "rules": rows})
@@ -75,7 +76,7 @@ def list_rules(*, sources: Sources, output: str) -> None:
 @quiet_end
 def explain(rule: str, *, sources: Sources, output: str) -> None:
     """Explain one RULE (its name or id): what it watches, when it matches, what follows."""
-    book = sources.load_or_fail(output)
+    book = sources.load_with_state_or_fail(output)
     found = _find_rule(book, rule)
     if found is None:
         names = [known.name for known in (*book.all_rules, *BUILTIN_RULES)]
@@ -181,6 +182,11 @@ def _list_warnings(rules: RuleSet) -> list[dict[str, str]]:
         for deny in rules.denials
         if deny.not_decidable
     ]
+    found += [
+        (str(rule.location), f"rule {rule.name} has no effect: `prevention:` is for the rules that come with Stockade")
+        for rule in rules.rules
+        if rule.is_prevention and rule.name not in PREVENTIONS
+    ]
     try:
         build_deny_policy(rules.denials)
     except PolicyError as error:
@@ -210,6 +216,8 @@ def _list_rows(book: RuleBook) -> list[dict[str, Any]]:
 
 def _list_row(rule: Rule, events: str) -> dict[str, Any]:
     state = f"inactive: {rule.inactive_reason}" if rule.inactive_reason else "active"
+    if rule.is_prevention and rule.inactive_reason:
+        state = rule.inactive_reason
     if state == "active" and not rule.generates_alert:
         state = "counted only"
     return {

@@ -56,7 +56,7 @@ def build_explanation(rule: Rule, book: RuleBook, today: date) -> Document:
 
 def _explain_single(ir: RuleIR, today: date) -> Document:
     category = CATEGORIES.get(ir.category)
-    if category is None or ir.rule.inactive_reason:
+    if category is None or (ir.rule.inactive_reason and not ir.rule.is_prevention):
         return {}
     condition = effective_condition(ir, today)
     patterns = build_open_patterns(condition, category, ir.rule.name) if category.is_file else ()

@@ -17,7 +17,8 @@ from monitor.config.settings import Settings
 from monitor.rules.errors import RuleErrors
 from monitor.rules.ir import RuleBook
 from monitor.rules.loader import load_book
-from monitor.runtime.rule_sources import find_rule_sources, load_response_policy
+from monitor.rules.preventions import mark_off
+from monitor.runtime.rule_sources import find_choices, find_rule_sources, load_response_policy
 from monitor.shipped import get_shipped_rules
 from monitor.sinks.escape import escape_text
 
@@ -36,6 +37,11 @@ class Sources(Struct):
         except RuleErrors as errors:
             show_mistakes([errors], output)
             sys.exit(ExitCode.FINDINGS)
+
+    def load_with_state_or_fail(self, output: str) -> RuleBook:
+        """The same; preventions that the settings do not name are marked as off."""
+        choices = find_choices(self.settings) if self.settings is not None else {}
+        return mark_off(self.load_or_fail(output), choices)
 
     def check(self) -> tuple[RuleBook | None, list[RuleErrors]]:
         """The rules, and what is wrong with them; of the service's own also with its response policy."""

@@ -157,10 +157,20 @@ class _Reader:
             self._add(self._at(node), f"expected a list of at most {_ITEMS_MAX}, not {_show_node(node)}")
             return
         for child in node.value:
-            if isinstance(items.item, Section):
+            if isinstance(items.item, Section) and items.item.is_named and isinstance(child, yaml.ScalarNode):
+                yield self._read_short_form(child, items.item)
+            elif isinstance(items.item, Section):
                 yield self._read_struct(child, items.item)
             else:
                 yield self._read_leaf(child, items.item)
+
+    def _read_short_form(self, node: yaml.ScalarNode, section: Section) -> Struct | None:
+        assert section.from_text is not None
+        try:
+            return section.from_text(str(node.value))
+        except ValueError as error:
+            self._add(self._at(node), str(error))
+            return None
 
     def _read_struct(self, node: yaml.Node, section: Section) -> Struct | None:
         values: Values = {}

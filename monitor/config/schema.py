@@ -17,10 +17,13 @@ from msgspec import Struct
 from monitor.config import values
 from monitor.config.errors import quote
 from monitor.config.settings import (
+    PREVENTIONS,
+    SERVICE_MODE,
     EnforcementSettings,
     EngineSettings,
     LimiterSettings,
     Observe,
+    Prevention,
     RingSettings,
     Settings,
     StreamSettings,
@@ -80,12 +83,16 @@ CHOICES: Final[Mapping[tuple[type[Struct], str], tuple[str, ...]]] = {
     (Settings, "mode"): ("audit", "enforce"),
     (EnforcementSettings, "tier"): ("auto", "lsm", "kill", "none"),
     (EnforcementSettings, "on_exit"): ("detach", "keep"),
+    (Prevention, "name"): PREVENTIONS,
+    (Prevention, "mode"): (SERVICE_MODE, "audit", "enforce"),
     (Observe, "container"): ("any", "none", "all"),
     (Observe, "access"): ("any", "read", "write"),
 }
 
 _TEXTS: Final[Mapping[tuple[type[Struct], str], Callable[[str], str]]] = {
     (Observe, "path"): values.parse_glob,
+    (Prevention, "containers"): values.parse_container_id,
+    (Prevention, "allow"): values.parse_absolute_path,
     (StreamSettings, "group"): values.parse_word,
 }
 
@@ -126,6 +133,8 @@ class Section:
     """By written name."""
     from_text: Callable[[str], Struct] | None = None
     """Short form for environment and flags."""
+    is_named: bool = False
+    """The file may have the short form too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ def _build_section(attribute: str, struct: type[Struct]) -> Section:
         write_name(field.name): _build_member(struct, field.name, field.type)
         for field in msgspec.structs.fields(struct)
     }
-    return Section(attribute, struct, members, from_text=_parse_observe if struct is Observe else None)
+    return Section(attribute, struct, members, _SHORT_FORMS.get(struct), is_named=struct is Prevention)
 
 
 def _build_member(struct: type[Struct], attribute: str, annotation: Any) -> Member:  # Any: what annotations are
@@ -213,7 +222,7 @@ def _limit(parse: Callable[[str], float], limits: Limits, show: Callable[[float]
     return parse_within
 
 
-def _choose(choices: tuple[str, ...]) -> Callable[[str], object]:
+def _choose(choices: tuple[str, ...]) -> Callable[[str], str]:
     def parse_choice(text: str) -> str:
         if text not in choices:
             raise ValueError(f"expected {_join(choices)}, not {quote(text)}")
@@ -229,3 +238,13 @@ def _join(choices: tuple[str, ...]) -> str:
 def _parse_observe(text: str) -> Observe:
     """A glob alone, as a flag has it, is about containers and the host."""
     return Observe(path=values.parse_glob(text), container="all")
+
+
+def _parse_prevention(text: str) -> Prevention:
+    return Prevention(_choose(PREVENTIONS)(text))
+
+
+_SHORT_FORMS: Final[Mapping[type[Struct], Callable[[str], Struct]]] = {
+    Observe: _parse_observe,
+    Prevention: _parse_prevention,
+}

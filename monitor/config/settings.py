@@ -1,6 +1,7 @@
 """What the service can be told, with its defaults. Reading it from files is :mod:`monitor.config.load`."""
 
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -34,8 +35,34 @@ class LimiterSettings(Struct, frozen=True):
     exec_burst: int = 40_000
 
 
+PREVENTIONS: Final = (
+    "no_drift",
+    "no_kernel_writes",
+    "no_memfd",
+    "no_package_managers",
+    "no_shells",
+    "no_tmpfs_programs",
+)
+"""The ready-made preventions; each is a shipped rule of this name."""
+SERVICE_MODE: Final = "service"
+
+
+class Prevention(Struct, frozen=True):
+    """One ready-made prevention that is switched on."""
+
+    name: str
+    mode: str = SERVICE_MODE
+    """``audit``, ``enforce``, or that of the service."""
+    containers: tuple[str, ...] = ()
+    """Ids, or how they begin; none: all containers."""
+    allow: tuple[str, ...] = ()
+    """Programs that it leaves alone, by path in the container; a path that ends in ``/`` is a folder."""
+
+
 class EnforcementSettings(Struct, frozen=True):
     """What the kernel does about rules that deny."""
+
+    prevent: tuple[Prevention, ...] = ()
 
     tier: str = "auto"
     """``auto`` (the best that the kernel has), ``lsm``, ``kill`` or ``none``."""

@@ -14,6 +14,7 @@ from monitor.config.errors import quote
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _INTEGER: Final = re.compile(r"-?[0-9]+(_[0-9]+)*")
+_CONTAINER_ID: Final = re.compile(r"[0-9a-f]{12,64}")
 _DIGITS_MAX: Final = 18
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -94,6 +95,19 @@ def parse_word(text: str) -> str:
     """Parse a name: a word of printable characters."""
     if not text or not text.isprintable() or " " in text:
         raise ValueError(f"expected a word, not {quote(text)}")
+    return text
+
+
+def parse_container_id(text: str) -> str:
+    """Parse a container's id, or how it begins: 12 characters of it do."""
+    if not _CONTAINER_ID.fullmatch(text):
+        raise ValueError(f"expected a container's id, 12 to 64 hexadecimal digits, not {quote(text)}")
+    return text
+
+
+def parse_absolute_path(text: str) -> str:
+    """Parse an absolute path that is another file system's, so that nothing can be looked up here."""
+    _check_path(text, PATH_BYTES_MAX)
     return text
 
 

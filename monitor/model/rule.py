@@ -56,6 +56,8 @@ class Rule(Struct, frozen=True):
     """``audit`` or ``enforce`` for this rule alone; empty: the service's mode."""
     require_tier: str = ""
     on_truncated: str = "alert"
+    is_prevention: bool = False
+    """Ready-made: of no effect until the settings name it."""
     is_correlation: bool = False
     generates_alert: bool = True
     """False for a base rule of a correlation that does not ask for ``generate``: it counts but does not alert."""

@@ -160,6 +160,7 @@ def _build_rule(document: Document, block: Block, *, inactive_reason: str, is_co
         mode=block.mode,
         require_tier=block.require_tier,
         on_truncated=block.on_truncated,
+        is_prevention=block.is_prevention,
         is_correlation=is_correlation,
         location=document.file.place(document.node),
         inactive_reason=inactive_reason,

@@ -16,6 +16,7 @@ RESPONSES = ("alert", "deny", "kill", "freeze", "isolate", "quarantine")
 MODES = ("audit", "enforce")
 TIERS = ("observe", "kill", "hold", "lsm")
 ON_TRUNCATED = ("alert", "deny", "allow")
+_KEYS = ("scope", "response", "mode", "score", "require_tier", "on_truncated", "prevention", "exceptions")
 _EXCEPTION_KEYS = ("when", "owner", "reason", "expires")
 _SCOPES: dict[str, AnyNode] = {
     "any": TRUE,
@@ -33,6 +34,7 @@ class Block(Struct):
     score: int | None = None
     require_tier: str = ""
     on_truncated: str = ""
+    is_prevention: bool = False
     exceptions: tuple[RuleException, ...] = ()
 
 
@@ -64,11 +66,12 @@ def _read_key(entry: Entry, block: Block, context: ReadingContext) -> None:
             block.require_tier = read_choice(value, file, TIERS)
         case "on_truncated":
             block.on_truncated = read_choice(value, file, ON_TRUNCATED)
+        case "prevention":
+            block.is_prevention = _read_truth(value, file)
         case "exceptions":
             block.exceptions = _read_exceptions(value, context)
         case unknown:
-            known = ("scope", "response", "mode", "score", "require_tier", "on_truncated", "exceptions")
-            file.error(entry.key_node, f"unknown key {unknown!r} in stockade{suggest(unknown, known)}")
+            file.error(entry.key_node, f"unknown key {unknown!r} in stockade{suggest(unknown, _KEYS)}")
 
 
 def _read_scope(node: yaml.Node, context: ReadingContext) -> AnyNode:
@@ -86,6 +89,16 @@ def _read_score(node: yaml.Node, file: YamlFile) -> int | None:
         file.error(node, "score must be a whole number from 0 to 100")
         return None
     return score
+
+
+def _read_truth(node: yaml.Node, file: YamlFile) -> bool:
+    try:
+        value = file.scalar(node)
+    except ValueError:
+        value = None
+    if not isinstance(value, bool):
+        file.error(node, "prevention must be true or false")
+    return value is True
 
 
 def _read_exceptions(node: yaml.Node, context: ReadingContext) -> tuple[RuleException, ...]:

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from monitor.config.settings import PREVENTIONS
 from monitor.model.interest import PatternKind
+from monitor.model.kernel_policy import Dimension
 from monitor.model.rule import Rule
+from monitor.rules.denials import build_deny_policy
 from monitor.rules.loader import load_rules
+from monitor.rules.preventions import PreventionChoice
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.samples import build_context, read_samples
 from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
@@ -39,6 +43,7 @@ EVERY_EXEC_MAX = 14
 """Rules that cannot be found by the program's name are asked about every exec: keep them few."""
 
 RULE_SET = load_rules([get_shipped_rules()])
+ALL_ON = load_rules([get_shipped_rules()], preventions={name: PreventionChoice() for name in PREVENTIONS})
 NAMES = [rule.name for rule in RULE_SET.rules]
 
 
@@ -49,11 +54,11 @@ def rules() -> RuleSet:
 
 @pytest.fixture(scope="module")
 def report() -> SamplesReport:
-    return run_samples(RULE_SET, [SAMPLES])
+    return run_samples(ALL_ON, [SAMPLES])
 
 
 def find_rule(name: str) -> Rule:
-    return next(rule for rule in RULE_SET.rules if rule.name == name)
+    return next(rule for rule in ALL_ON.rules if rule.name == name)
 
 
 def test_there_are_forty_or_more(rules: RuleSet) -> None:
@@ -94,7 +99,7 @@ def test_a_rule_lies_in_the_folder_of_one_of_its_tactics(name: str) -> None:
     assert techniques
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *PREVENTIONS])
 def test_a_rule_has_samples_and_they_behave(name: str, report: SamplesReport) -> None:
     own: RuleReport = next(own for own in report.rules if own.rule.name == name)
 
@@ -102,7 +107,7 @@ def test_a_rule_has_samples_and_they_behave(name: str, report: SamplesReport) ->
     assert own.missing == ()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *PREVENTIONS])
 def test_a_rule_has_at_least_two_samples_that_it_ignores(name: str) -> None:
     lines = (SAMPLES / name / "ignore.jsonl").read_text().splitlines()
 
@@ -111,6 +116,28 @@ def test_a_rule_has_at_least_two_samples_that_it_ignores(name: str) -> None:
 
 def test_no_samples_are_left_of_a_rule_that_is_gone(report: SamplesReport) -> None:
     assert [str(stray) for stray in report.strays] == []
+
+
+def test_the_preventions_are_those_that_can_be_switched_on() -> None:
+    assert {rule.name for rule in ALL_ON.rules if rule.is_prevention} == set(PREVENTIONS)
+    assert {path.stem for path in (get_shipped_rules() / "prevention").iterdir()} == set(PREVENTIONS)
+
+
+@pytest.mark.parametrize("name", PREVENTIONS)
+def test_a_prevention_denies_in_containers_and_nowhere_else(name: str) -> None:
+    rule = find_rule(name)
+    (deny,) = (each for each in ALL_ON.denials if each.rule.name == name)
+
+    assert (rule.status, rule.response, rule.mode) == ("stable", "deny", "")
+    assert len(rule.description.split()) >= 12
+    assert rule.false_positives
+    assert {tag.removeprefix("attack.") for tag in rule.tags} & TACTICS
+    assert not deny.not_decidable
+    assert all(Dimension.CONTAINER in term.asks for term in deny.terms)
+
+
+def test_all_preventions_together_fit_the_kernel() -> None:
+    assert build_deny_policy(ALL_ON.denials).terms
 
 
 def test_no_rule_makes_the_kernel_send_every_open(rules: RuleSet) -> None:

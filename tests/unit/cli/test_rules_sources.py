@@ -34,8 +34,24 @@ def test_the_same_rules_as_the_service(config: Path, tmp_path: Path) -> None:
     listed = json.loads(call("list", "--config", config, "-o", "json").stdout)
     service = load_rule_set(load_settings(config, {}, {"state_dir": tmp_path / "state"}))
 
-    assert {row["id"] for row in listed["rules"]} == {rule.id for rule in service.rules}
+    in_force = {row["id"] for row in listed["rules"] if not row["state"].startswith("off")}
+    assert in_force == {rule.id for rule in service.rules}
     assert listed["sources"] == [str(get_shipped_rules()), f"{config.parent}/own"]
+
+
+def test_a_prevention_is_off_until_the_settings_name_it(config: Path) -> None:
+    def find_state() -> str:
+        (row,) = (
+            row
+            for row in json.loads(call("list", "--config", config, "-o", "json").stdout)["rules"]
+            if row["name"] == "no_drift"
+        )
+        return str(row["state"])
+
+    assert find_state() == "off: `enforcement.prevent` in stockade.yml switches it on"
+    config.write_text(config.read_text() + "enforcement: {prevent: [no_drift]}\n")
+    assert find_state() == "active"
+    assert "inactive:" not in call("explain", "no_drift", "--config", config).stdout
 
 
 @pytest.mark.parametrize("command", [["check"], ["list"], ["explain", "own_rule"]])
@@ -110,3 +126,9 @@ def test_a_named_folder_is_read_alone_and_nothing_is_said_of_it(config: Path) ->
 
     assert "1 rule is right" in result.stdout
     assert result.stderr == ""
+
+
+def test_a_rule_of_ones_own_that_calls_itself_ready_made_is_warned_of(config: Path) -> None:
+    (config.parent / "own" / "own_rule.yml").write_text(OWN + "stockade: {prevention: true}\n")
+
+    assert "rule own_rule has no effect: `prevention:` is for" in call("check", "--config", config).stdout

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from monitor.config import load
 from monitor.config.document import DEPTH_MAX, FILE_BYTES_MAX
 from monitor.config.load import ConfigErrors, load_settings
-from monitor.config.settings import Observe, Settings
+from monitor.config.settings import Observe, Prevention, Settings
 
 
 @pytest.fixture
@@ -192,3 +192,36 @@ def test_any_bytes_are_settings_or_mistakes(file: Path, content: bytes) -> None:
     except ConfigErrors as errors:
         assert errors.errors
         assert all(str(error).isprintable() for error in errors.errors)
+
+
+def test_preventions_are_named_or_written_out(file: Path) -> None:
+    found = load_text(
+        file,
+        "enforcement:\n  prevent:\n    - no_drift\n"
+        "    - {name: no_shells, mode: enforce, containers: [0123456789ab], allow: [/opt/]}\n",
+    )
+    expected = (
+        Prevention("no_drift"),
+        Prevention("no_shells", mode="enforce", containers=("0123456789ab",), allow=("/opt/",)),
+    )
+
+    assert found.enforcement.prevent == expected
+    by_environment = load_settings(None, {"STOCKADE_ENFORCEMENT_PREVENT": "no_drift:no_memfd"}, {})
+    assert by_environment.enforcement.prevent == (Prevention("no_drift"), Prevention("no_memfd"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("no_drfit", "expected no_drift, "),
+        ("{mode: audit}", "needs 'name'"),
+        ("{name: no_shells, containers: [web]}", "expected a container's id"),
+        ("{name: no_shells, allow: [bin/sh]}", "expected an absolute path"),
+        ("{name: no_shells, mode: deny}", "expected service, audit or enforce"),
+    ],
+)
+def test_a_wrong_prevention_is_told_with_its_place(file: Path, entry: str, message: str) -> None:
+    (error,) = errors_of(file, f"enforcement:\n  prevent:\n    - {entry}\n")
+
+    assert "3:" in error
+    assert message in error

@@ -11,7 +11,7 @@ from msgspec import Struct
 from monitor.config import values
 from monitor.config.load import load_settings
 from monitor.config.schema import LIMITS, Items, Section, build_schema
-from monitor.config.settings import Observe, Settings
+from monitor.config.settings import PREVENTIONS, Observe, Prevention, Settings
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,7 +64,14 @@ def test_the_shipped_file_shows_every_default(tmp_path: Path) -> None:
 
     assert load_settings(file, {}, {}) == Settings()
     shown = set(re.findall(r"^ *(\w+):", text, flags=re.MULTILINE))
-    assert shown == set(names(build_schema())) - {f.name for f in msgspec.structs.fields(Observe)}
+    of_items = {field.name for struct in (Observe, Prevention) for field in msgspec.structs.fields(struct)}
+    assert shown == set(names(build_schema())) - of_items | {"mode"}
+
+
+def test_every_prevention_is_documented() -> None:
+    text = (ROOT / "docs/enforcement.md").read_text()
+
+    assert set(re.findall(r"^\| `(no_\w+)` \|", text, re.MULTILINE)) == set(PREVENTIONS)
 
 
 @pytest.mark.parametrize("name", sorted(set(names(build_schema()))))
