@@ -3,6 +3,7 @@
 Which rules are in the policy, and for whom, is :mod:`monitor.runtime.enforcement`.
 """
 
+import errno
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from monitor.bpf.kernel_policy import KernelPolicyWriter
-from monitor.bpf.libbpf import BpfObject
+from monitor.bpf.libbpf import BpfObject, LibbpfError
 from monitor.bpf.losses import LossReader
 from monitor.bpf.object_settings import pack_tag_hierarchy, prepare_records
 from monitor.bpf.own_tasks import mark_own_process
@@ -71,6 +72,8 @@ class Enforcement:
             LibbpfError: the pins are not what their folder's name says.
         """
         folder.adopt(self.object)
+        if missing := {*LIFE_PROGRAMS, *TIER_PROGRAMS[self._plan.tier]}.difference(self.object.attached):
+            raise LibbpfError(errno.ENOENT, f"pins of {', '.join(sorted(missing))}")
         self.is_adopted = True
         self._open()
 

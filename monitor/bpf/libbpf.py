@@ -70,6 +70,7 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "bpf_link__destroy": (c_int, c_void_p),
     "bpf_iter_create": (c_int, c_int),
     "bpf_map__fd": (c_int, c_void_p),
+    "bpf_map__type": (c_int, c_void_p),
     "bpf_map__key_size": (c_uint32, c_void_p),
     "bpf_map__value_size": (c_uint32, c_void_p),
     "bpf_map__max_entries": (c_uint32, c_void_p),
@@ -372,12 +373,24 @@ class BpfObject:
         self._check(self._library.bpf_link__pin(self._links[name], os.fsencode(path)), f"pin of {name}")
 
     def adopt_map(self, name: str, path: Path) -> None:
-        """Before load, or instead of it: use the map that is pinned there."""
+        """Before load, or instead of it: use the map that is pinned there. libbpf takes whatever lies there."""
+        pinned_map = self._map(name)
+        wanted = self._read_shape(pinned_map)
         fd = open_pin(path)
         try:
-            self._check(self._library.bpf_map__reuse_fd(self._map(name), fd), f"pin {path.name}")
+            self._check(self._library.bpf_map__reuse_fd(pinned_map, fd), f"pin {path.name}")
         finally:
             os.close(fd)
+        if self._read_shape(pinned_map) != wanted:
+            raise LibbpfError(errno.EINVAL, f"pin {path.name}: another kind of map")
+
+    def _read_shape(self, pinned_map: int) -> tuple[int, int, int]:
+        library = self._library
+        return (
+            library.bpf_map__type(pinned_map),
+            library.bpf_map__key_size(pinned_map),
+            library.bpf_map__value_size(pinned_map),
+        )
 
     def adopt_link(self, name: str, path: Path) -> None:
         """Use the link that is pinned there; :meth:`detach` does not detach it while it is pinned."""

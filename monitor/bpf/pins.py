@@ -75,12 +75,17 @@ class PinFolder:
     def remove(self) -> None:
         """Unpin: what nobody else holds ends with that. Links first, so that no program runs without its maps."""
         with contextlib.suppress(FileNotFoundError):
-            for pin in sorted(self.path.iterdir(), key=lambda path: not path.name.startswith(_LINK)):
-                if pin.is_dir():
-                    pin.rmdir()
-                else:
-                    pin.unlink()
-            self.path.rmdir()
+            _remove(self.path)
+
+
+def _remove(folder: Path) -> None:
+    """A folder of pins, whoever made it: the bpffs is ours."""
+    for pin in sorted(folder.iterdir(), key=lambda path: not path.name.startswith(_LINK)):
+        if pin.is_dir() and not pin.is_symlink():
+            _remove(pin)
+        else:
+            pin.unlink()
+    folder.rmdir()
 
 
 def prepare_pin_dir(pin_dir: Path) -> bool:

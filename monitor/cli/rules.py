@@ -17,10 +17,12 @@ from monitor.engine.builtin_rules import BUILTIN_RULES
 from monitor.model.rule import Rule
 from monitor.rules.binding import bind_rules
 from monitor.rules.denials import build_deny_policy
+from monitor.rules.errors import RuleErrors
 from monitor.rules.ir import RuleBook
 from monitor.rules.kernel_policy import PolicyError
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.suggest import suggest
+from monitor.runtime.deny_checks import check_denials
 from monitor.runtime.rule_tests import RuleReport, SamplesReport, run_samples
 from monitor.sinks.escape import escape_text
 
@@ -48,6 +50,11 @@ def check(*, sources: Sources, output: str) -> None:
         show_mistakes(mistakes, output)
         sys.exit(ExitCode.FINDINGS)
     rules = bind_rules(book, date.today())
+    try:
+        check_denials(rules)
+    except RuleErrors as errors:
+        show_mistakes([errors], output)
+        sys.exit(ExitCode.FINDINGS)
     if output == "json":
         print_json({"sources": list(map(str, sources.paths)), **_build_check_document(rules)})
     else:

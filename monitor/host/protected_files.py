@@ -26,6 +26,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "podman": "a container runtime",
     "kubelet": "the kubelet",
     "systemd": "the first process",
+    "systemd-executor": "the first process",
     "systemd-logind": "the admin's login path",
     "sshd": "the admin's login path",
     "sshd-session": "the admin's login path",
@@ -38,6 +39,13 @@ PROGRAMS: Final[Mapping[str, str]] = {
 def find_protected_files(folders: Iterable[str] = FOLDERS) -> dict[tuple[int, int], str]:
     """(device, inode) -> what the program is, for all that are installed here."""
     return _find(PROGRAMS, tuple(folders))
+
+
+def find_protected_paths(folders: Iterable[str] = FOLDERS) -> dict[Path, str]:
+    """Path, with all links followed, -> what the program is, for all that are installed here."""
+    paths = {Path(folder, name): what for folder in folders for name, what in PROGRAMS.items()}
+    trusted = {path: what for path, what in paths.items() if (facts := _stat(path)) is not None and _is_trusted(facts)}
+    return {path.resolve(): what for path, what in trusted.items()}
 
 
 def find_runtime_files(folders: Iterable[str] = FOLDERS) -> frozenset[tuple[int, int]]:

@@ -52,7 +52,7 @@ def select_terms(policy: KernelPolicy, answer: Answer, mode: str) -> ContainerTe
     scope = enforced = 0
     for number, term in enumerate(policy.terms):
         asked = term.asks.get(Dimension.CONTAINER)
-        if asked is None or _evaluate(asked, answer):
+        if asked is None or evaluate(asked, answer):
             scope |= 1 << number
         if denies(term.rule, mode):
             enforced |= 1 << number
@@ -64,16 +64,16 @@ def denies(rule: Rule, mode: str) -> bool:
     return rule.status == "stable" and (rule.mode or mode) == ENFORCE
 
 
-def _evaluate(expression: AnyNode, answer: Answer) -> bool | None:
-    """Kleene's logic: None where the value hangs on an unknown test."""
+def evaluate(expression: AnyNode, answer: Answer) -> bool | None:
+    """The value of an expression by Kleene's logic: None where the value hangs on an unknown test."""
     match expression:
         case Not(inner):
-            value = _evaluate(inner, answer)
+            value = evaluate(inner, answer)
             return None if value is None else not value
         case And(nodes):
-            return _decided_by(False, [_evaluate(node, answer) for node in nodes])
+            return _decided_by(False, [evaluate(node, answer) for node in nodes])
         case Or(nodes):
-            return _decided_by(True, [_evaluate(node, answer) for node in nodes])
+            return _decided_by(True, [evaluate(node, answer) for node in nodes])
         case test:
             return answer(test)
 

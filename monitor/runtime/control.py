@@ -5,6 +5,7 @@ from functools import partial
 from monitor.config.settings import Observe
 from monitor.host.notify import ServiceManager
 from monitor.rules.ruleset import RuleSet
+from monitor.runtime.deny_checks import check_denials
 from monitor.runtime.reload import Reloader
 from monitor.runtime.rule_sources import load_rule_set
 from monitor.runtime.service import Service
@@ -70,5 +71,6 @@ class ServiceControl:
 def _load(service: Service) -> RuleSet:
     """Read the rules and prepare what takes long of putting them in force."""
     rules = load_rule_set(service.parts.settings)
+    check_denials(rules)
     service.denying.prepare(rules)
     return rules

@@ -49,6 +49,10 @@ KEEP: Final = "keep"
 NOT_ASKED: Final = "settings: enforcement.tier"
 
 
+class TierRefused(ValueError):
+    """Rules ask for a tier that this host does not give them."""
+
+
 class Neighbours(Protocol):
     """What this needs of the service."""
 
@@ -300,9 +304,9 @@ def _ask_canary(is_proved: Callable[[], bool]) -> str:
 
 
 def _check(planned: Iterable[PlannedDenial]) -> None:
-    """Raise ValueError when a rule asks for a tier that it does not get."""
+    """Raise :class:`TierRefused` when a rule asks for a tier that it does not get."""
     if refusals := list_refusals(planned):
-        raise ValueError("; ".join(refusals))
+        raise TierRefused("; ".join(refusals))
 
 
 def _decidable(planned: Iterable[PlannedDenial]) -> tuple[DenyRule, ...]:

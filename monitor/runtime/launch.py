@@ -18,6 +18,7 @@ from monitor.host.notify import ServiceManager
 from monitor.host.priority import before_others
 from monitor.rules.ruleset import RuleSet
 from monitor.runtime.control import ServiceControl
+from monitor.runtime.deny_checks import check_denials
 from monitor.runtime.errors import KernelSupportError
 from monitor.runtime.instance import InstanceLock, suggest_for_run_dir
 from monitor.runtime.ports import Recorder
@@ -54,6 +55,7 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
         StartError: what the host lacks, or another instance; one line.
     """
     rules, responses = load_rule_set(settings), load_response_policy(settings)
+    check_denials(rules)
     require_privilege()
     with contextlib.ExitStack() as stack:
         stack.enter_context(before_others())

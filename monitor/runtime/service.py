@@ -33,7 +33,7 @@ from monitor.model.ids import CgroupId, FileIdentity, ProcessKey, TaskFacts
 from monitor.responders.frozen import FrozenBook
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
-from monitor.runtime.denying import Denying
+from monitor.runtime.denying import Denying, TierRefused
 from monitor.runtime.errors import KernelSupportError
 from monitor.runtime.heartbeat import CpuHeartbeat
 from monitor.runtime.pipeline import Pipeline, Ports
@@ -158,7 +158,9 @@ class Service:
         """Attach, walk in what is there, read the rings, pass the self test.
 
         Raises:
-            KernelSupportError: the kernel refuses a sensor, or the canary does not come through.
+            KernelSupportError: the kernel refuses a sensor, the canary does not come through, or a rule asks for a tier
+                that this host lacks.
+            ValueError: the deny rules do not fit the kernel's policy.
         """
         self.engine.replace_facts(self._guardrail_facts)
         self.apply_open_policy()
@@ -178,7 +180,7 @@ class Service:
         self._know_ourselves()
         try:
             self._deny_by(self.parts.rules)
-        except ValueError as error:
+        except TierRefused as error:
             raise KernelSupportError(str(error)) from error
         self.responses.start()
         containers = sum(not self.engine.is_gone(container) for container in self.engine.containers())

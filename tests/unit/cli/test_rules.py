@@ -1,6 +1,8 @@
 """``stockade rules``: exit codes and what is printed."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from click.testing import CliRunner, Result
 from monitor.cli.rules import rules_group
 from monitor.engine.builtin_rules import BUILTIN_RULES
 from monitor.model.rule import Rule
-from tests.support.rule_texts import IDS, rule_text
+from tests.support.rule_texts import DENY, IDS, rule_text
 
 GOOD = rule_text(
     "sel: {TargetFilename: /etc/shadow, container.id|exists: true}\ncondition: sel", category="file_access"
@@ -127,6 +129,16 @@ def test_check_warns_of_rules_that_cannot_deny(folder: Path) -> None:
     assert result.exit_code == 0
     assert "names.yml:1:1: warning: rule names cannot deny, only tell: process.command_line (regex): " in result.output
     assert json.loads(call("check", folder, "-o", "json").stdout)["warnings"][-1]["message"].startswith("rule names")
+
+
+def test_check_refuses_a_rule_that_denies_ourselves(folder: Path) -> None:
+    program = os.path.realpath(sys.executable)
+    text = rule_text(f"{{s: {{Image: {program}}}, condition: s}}", extra=f"name: no_python\n{DENY}")
+    (folder / "no_python.yml").write_text(text)
+    result = call("check", folder)
+
+    assert result.exit_code == 1
+    assert f"no_python.yml:1:1: rule no_python would deny Stockade itself: {program} executed as" in result.stdout
 
 
 def test_check_warns_of_rules_that_do_not_fit_together(folder: Path) -> None:
