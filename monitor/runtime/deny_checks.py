@@ -13,7 +13,6 @@ import msgspec
 
 from monitor.host.protected_programs import ProtectedProgram, find_protected_programs
 from monitor.model.process import Context
-from monitor.rules.denials import DENY
 from monitor.rules.errors import RuleError, RuleErrors
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.samples import build_context, read_samples
@@ -67,13 +66,14 @@ def _find_empty_scopes(rules: RuleSet) -> Iterator[RuleError]:
 
 
 def _find_hits(rules: RuleSet, programs: Iterable[ProtectedProgram]) -> Iterator[RuleError]:
-    """One mistake a rule is enough."""
+    """One mistake a rule is enough. Rules that the kernel cannot decide deny nothing."""
+    denying = {deny.rule.id for deny in rules.denials if deny.terms}
     hit: set[str] = set()
     for program in programs:
         for context, act in _list_acts(program):
             for candidate in rules.candidates(context):
                 rule = candidate.rule
-                if rule.response == DENY and rule.id not in hit and candidate.matches(context):
+                if rule.id in denying - hit and candidate.matches(context):
                     hit.add(rule.id)
                     text = f"rule {rule.name} would deny {program.what}: {program.executable} {act}"
                     yield RuleError(rule.location, f"{text}; give it `scope: container`, or an exception")

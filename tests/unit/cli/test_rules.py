@@ -133,7 +133,7 @@ def test_check_warns_of_rules_that_cannot_deny(folder: Path) -> None:
 
 def test_check_refuses_a_rule_that_denies_ourselves(folder: Path) -> None:
     program = os.path.realpath(sys.executable)
-    text = rule_text(f"{{s: {{Image: {program}}}, condition: s}}", extra=f"name: no_python\n{DENY}")
+    text = rule_text(f"{{s: {{Image: {program}}}, condition: s}}", extra=f"name: no_python\n{DENY}", number=3)
     (folder / "no_python.yml").write_text(text)
     result = call("check", folder)
 

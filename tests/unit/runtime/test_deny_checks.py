@@ -39,7 +39,7 @@ def refusals(folder: Path, detection: str, category: str = "process_creation", e
         ),
         ("{s: {CommandLine|endswith: ' init'}, condition: s}", "'runc init'"),
         (f"{{s: {{ParentImage: {SHIM}}}, condition: s}}", f"by {SHIM}"),
-        ("{s: {User: root}, f: {Image|startswith: /usr/bin/}, condition: s and not f}", "a container runtime"),
+        ("{s: {user.id: 0}, f: {Image|startswith: /usr/bin/}, condition: s and not f}", "a container runtime"),
         ("{s: {Image|startswith: /usr/lib/systemd}, condition: s}", "the first process: /usr/lib/systemd/systemd"),
         ("{s: {Image|endswith: /python3.11, process.args: run}, condition: s}", "Stockade itself"),
     ],
