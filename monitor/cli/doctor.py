@@ -12,7 +12,8 @@ import msgspec
 
 from monitor.cli.output import ExitCode, fail, format_option, print_json, quiet_end
 from monitor.config.settings import Settings
-from monitor.runtime.host_checks import Check, State, build_checks, can_observe, find_denial_tier, gather_facts
+from monitor.runtime.check import Check, State
+from monitor.runtime.host_checks import build_checks, can_observe, find_denial_tier, gather_facts
 from monitor.sinks.escape import escape_text
 
 

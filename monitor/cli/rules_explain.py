@@ -17,7 +17,7 @@ from monitor.rules.kernel_terms import NotDecidable
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.readable import describe_condition
 from monitor.rules.tiers import plan_denials
-from monitor.runtime.denying import AUTO, find_host_tiers
+from monitor.runtime.host_tiers import AUTO, find_host_tiers
 from monitor.sinks.escape import escape_text
 
 Document = dict[str, Any]
@@ -77,7 +77,7 @@ def _explain_tier(ir: RuleIR, condition: AnyNode) -> str:
     if ir.rule.response != DENY:
         return ""
     (planned,) = plan_denials([build_deny_rule(ir.rule, ir.category, condition)], find_host_tiers(AUTO))
-    return f"{planned.tier}: {planned.reason}" if planned.reason else planned.tier
+    return planned.describe()
 
 
 def _explain_terms(ir: RuleIR, condition: AnyNode) -> Document:

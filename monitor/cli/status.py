@@ -20,11 +20,20 @@ from monitor.cli.output import (
 from monitor.sinks.client import ServiceConnection, ServiceRefused, ServiceUnavailable
 from monitor.sinks.escape import escape_text
 from monitor.sinks.requests import StatusRequest
-from monitor.sinks.status import ContainerStatus, FrozenStatus, LostStatus, Status, SubjectStatus, parse_status
+from monitor.sinks.status import (
+    ContainerStatus,
+    DenialStatus,
+    FrozenStatus,
+    LostStatus,
+    Status,
+    SubjectStatus,
+    parse_status,
+)
 
 SUBJECTS_SHOWN: Final = 10
 CONTAINERS_SHOWN: Final = 20
 CGROUPS_SHOWN: Final = 10
+TIERS: Final = ("lsm", "hold", "kill", "observe")
 
 
 @click.command()
@@ -53,6 +62,7 @@ def show_status(status: Status) -> None:
     for note in status.notes:
         click.echo(f"note: {escape_text(note)}")
     _show_events(status)
+    _show_denial(status.denial)
     _show_frozen(status.frozen)
     _show_losses("lost", "not written by the kernel", status.lost)
     _show_losses("limited", "held back by a container's limit", status.limited)
@@ -93,6 +103,25 @@ def _show_table(title: str, headers: tuple[str, ...], rows: Iterable[tuple[objec
 def _show_events(status: Status) -> None:
     rows = [(name, rate.count, f"{rate.per_s:.1f}") for name, rate in status.events.items()]
     _show_table("events", ("event", "count", "per second"), rows)
+
+
+def _show_denial(denial: DenialStatus) -> None:
+    if denial.rules:
+        counts = [f"{count} {tier}" for tier in TIERS if (count := denial.rules.get(tier))]
+        click.echo(f"\ndeny rules by tier: {', '.join(counts)}")
+    hold = denial.hold
+    if hold is None:
+        return
+    click.echo(
+        f"  gate: {hold.rules} rules on {hold.file_systems} file systems; {hold.held} held, {hold.denied} denied, "
+        f"{hold.exempted} exempt, {hold.known} files known, slowest answer {hold.slowest_us / 1000:.1f} ms"
+    )
+    failed_open = hold.missed_deadlines + hold.deaths + hold.unread + hold.hurried
+    if failed_open or hold.untold or hold.breaches:
+        click.echo(
+            f"  let through: {hold.missed_deadlines} deadlines missed, {hold.deaths} gates died, {hold.unread} unread, "
+            f"{hold.hurried} runtimes not waited for; {hold.untold} denials not told, {hold.breaches} breaches"
+        )
 
 
 def _show_frozen(frozen: tuple[FrozenStatus, ...]) -> None:

@@ -81,7 +81,7 @@ LIMITS: Final[Mapping[tuple[type[Struct], str], Limits]] = {
 
 CHOICES: Final[Mapping[tuple[type[Struct], str], tuple[str, ...]]] = {
     (Settings, "mode"): ("audit", "enforce"),
-    (EnforcementSettings, "tier"): ("auto", "lsm", "kill", "none"),
+    (EnforcementSettings, "tier"): ("auto", "lsm", "hold", "kill", "none"),
     (EnforcementSettings, "on_exit"): ("detach", "keep"),
     (Prevention, "name"): PREVENTIONS,
     (Prevention, "mode"): (SERVICE_MODE, "audit", "enforce"),

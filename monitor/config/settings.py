@@ -65,7 +65,7 @@ class EnforcementSettings(Struct, frozen=True):
     prevent: tuple[Prevention, ...] = ()
 
     tier: str = "auto"
-    """``auto`` (the best that the kernel has), ``lsm``, ``kill`` or ``none``."""
+    """``auto`` (for each rule the best that there is), ``lsm``, ``hold``, ``kill`` or ``none``."""
     on_exit: str = "detach"
     """``detach``: denial ends when the service is stopped; ``keep``: it goes on. A crash never ends it."""
     hold_paths: tuple[Path, ...] = ()

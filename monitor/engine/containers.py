@@ -69,6 +69,11 @@ class ContainerTable:
         """Look up a cgroup; None when nothing told of it."""
         return self._cgroups.get(cgroup_id)
 
+    def find_cgroup_id(self, path: str) -> CgroupId | None:
+        """Look up a cgroup by its path."""
+        found = self._ids_by_path.get(path)
+        return None if found is None else CgroupId(found)
+
     def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
         """All cgroups that exist, and whether each is a container's."""
         for cgroup_id, cgroup in self._cgroups.items():

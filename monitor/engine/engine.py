@@ -58,7 +58,7 @@ from monitor.model.events import (
     Tick,
 )
 from monitor.model.ids import CgroupId, ProcessKey, Tgid
-from monitor.model.process import Context
+from monitor.model.process import Context, Process
 from monitor.model.rule import Rule
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
@@ -268,6 +268,14 @@ class Engine:
         """Whether this life of this pid is known and has not ended."""
         row = self._processes.find(key.tgid, key.start_boottime_ns)
         return row is not None and not row.exited_ktime_ns
+
+    def find_process(self, tgid: int, start_boottime_ns: int, within_ns: int) -> Process | None:
+        """The life of a pid that began then or within that time after it, as exactly as ``/proc`` says."""
+        return self._processes.find_around(tgid, start_boottime_ns, within_ns)
+
+    def find_cgroup_id(self, path: str) -> CgroupId | None:
+        """The cgroup at a path below its hierarchy's root."""
+        return self._containers.find_cgroup_id(path)
 
     @property
     def disabled_rules(self) -> dict[str, str]:

@@ -100,6 +100,12 @@ class ProcessTable:
             return row
         return self._previous.get((tgid, start_boottime_ns)) if self._previous else None
 
+    def find_around(self, tgid: int, start_boottime_ns: int, within_ns: int) -> Row | None:
+        """Look up a life of a pid that began then or within that time after it."""
+        row = self._current.get(tgid)
+        rows = chain(() if row is None else (row,), (each for (pid, _), each in self._previous.items() if pid == tgid))
+        return next((each for each in rows if 0 <= each.key[1] - start_boottime_ns < within_ns), None)
+
     def living(self) -> Iterator[Row]:
         """Processes that have not ended, each after the one that forked it, as a rule."""
         return (row for row in self._current.values() if not row.exited_ktime_ns)

@@ -27,7 +27,7 @@ class Connection:
         self._on_end = on_end
         self._unsent: deque[tuple[bytes, int]] = deque()
         self._is_open = True
-        asyncio.get_running_loop().add_reader(end, self._receive)
+        asyncio.get_running_loop().add_reader(end, self.receive)
 
     def send(self, command: Command, fd: int = -1) -> None:
         """Say it, now or when there is room. The descriptor, which goes with it, is closed."""
@@ -65,7 +65,8 @@ class Connection:
             _close(fd)
         loop.remove_writer(self._socket)
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
+        """Take what has been said until now."""
         for _ in range(_FRAMES_AT_ONCE):
             if not self._is_open:
                 return

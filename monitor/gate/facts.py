@@ -8,7 +8,7 @@ executable, of an open    the program that opens
 file                      of an open, the file; an exec has none
 parent's executable       the program that forked the task (:attr:`HeldTask.parent_executable`)
 user                      the thread's real user id
-flags                     :data:`~monitor.gate.policy.HELD_FLAGS`; of an exec's file, or of the program that opens
+flags                     :data:`~monitor.model.held.HELD_FLAGS`; of an exec's file, or of the program that opens
 container                 by the path of the task's cgroup, which nested ones begin with
 ========================  ==========================================================================
 

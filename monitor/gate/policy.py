@@ -12,32 +12,15 @@ from typing import Final
 
 from msgspec import Struct
 
+from monitor.model.held import DIMENSIONS
 from monitor.model.kernel_policy import PATH_END, ContainerTerms, Dimension, Key, Lookup, PolicyTables
 
 EXEC: Final = "exec"
 OPEN: Final = "open"
 
-DIMENSIONS: Final = (
-    Dimension.EVENT,
-    Dimension.EXECUTABLE,
-    Dimension.EXECUTABLE_END,
-    Dimension.FILE,
-    Dimension.FILE_END,
-    Dimension.FLAGS,
-    Dimension.USER,
-    Dimension.PARENT,
-    Dimension.PARENT_END,
-    Dimension.CONTAINER,
-)
-"""Those that can be answered, in the order of what an answer costs."""
 EXEC_FILE_DIMENSIONS: Final = frozenset({Dimension.EXECUTABLE, Dimension.EXECUTABLE_END})
 """What the file of an exec answers by its name alone."""
 OPEN_FILE_DIMENSIONS: Final = frozenset({Dimension.FILE, Dimension.FILE_END})
-HELD_FLAGS: Final[Mapping[str, frozenset[str]]] = {
-    EXEC: frozenset({"deleted", "tmpfs", "32bit", "runtime_init"}),
-    OPEN: frozenset({"deleted", "memfd", "runtime_init"}),
-}
-"""Of :attr:`Dimension.FLAGS`, by event: the others are never set here (an exec of a memfd is not held at all)."""
 
 
 class Scope(Struct, frozen=True, array_like=True):
@@ -80,6 +63,8 @@ class HoldPolicy(Struct, frozen=True):
     pending: Scope
     """Of a cgroup with a container's shape that nobody has named yet."""
     containers: tuple[HeldContainer, ...] = ()
+    is_test: bool = False
+    """The service proves that the gate denies: what it forks itself is not let through."""
 
 
 def find_events(policy: HoldPolicy) -> frozenset[str]:
@@ -110,11 +95,12 @@ def pack_policy(
     host: ContainerTerms,
     pending: ContainerTerms,
     containers: Sequence[HeldContainer] = (),
+    is_test: bool = False,
 ) -> HoldPolicy:
     """What the kernel would be told, as the gate takes it.
 
     Raises:
-        ValueError: a term asks what a held event cannot answer, see :func:`monitor.gate.planning.find_hold_obstacle`.
+        ValueError: a term asks what a held event cannot answer (:mod:`monitor.rules.hold_terms`).
     """
     everything = (1 << tables.terms) - 1
     places: dict[int, int] = {}
@@ -136,6 +122,7 @@ def pack_policy(
         host=pack_scope(host),
         pending=pack_scope(pending),
         containers=tuple(containers),
+        is_test=is_test,
     )
 
 
@@ -214,6 +201,7 @@ class LoadedPolicy:
         """Raises ``ValueError`` or ``IndexError`` for what :func:`pack_policy` never makes."""
         vectors = [unpack_vector(vector) for vector in policy.vectors]
         self.generation = policy.generation
+        self.is_test = policy.is_test
         self.tables = {
             dimension: LoadedTable(dimension, policy.tables[dimension.name], vectors)
             for dimension in DIMENSIONS

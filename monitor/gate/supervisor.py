@@ -10,7 +10,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,6 +29,7 @@ from monitor.gate.wire import (
     Fence,
     LetGo,
     Marked,
+    MarkFilesystem,
     Message,
     Ready,
     Refused,
@@ -57,6 +58,10 @@ class DenialSink(Protocol):
 
     def __call__(self, denial: Denial, /) -> None:
         """Take one."""
+
+
+def ignore_end(_: str) -> None:
+    """For who asks :attr:`GateSupervisor.health` instead."""
 
 
 class GateSettings(Struct, frozen=True):
@@ -93,9 +98,13 @@ class GateHealth(Struct):
 class GateSupervisor:
     """One gate at a time, on the running event loop."""
 
-    def __init__(self, settings: GateSettings, on_denial: DenialSink) -> None:
+    def __init__(
+        self, settings: GateSettings, on_denial: DenialSink, on_end: Callable[[str], None] = ignore_end
+    ) -> None:
+        """``on_end`` hears why a gate has ended that should not have."""
         self._settings = settings
         self._on_denial = on_denial
+        self._on_gate_end = on_end
         self._marker = Marker(HeldPaths(settings.hold_paths, settings.runtimes), settings.namespace_pid, self._send)
         self._policy: HoldPolicy | None = None
         self._containers: dict[str, HeldContainer] = {}
@@ -141,6 +150,31 @@ class GateSupervisor:
             self._disconnect()
             await asyncio.get_running_loop().run_in_executor(None, process.wait)
 
+    def end(self) -> None:
+        """The same without an event loop that could wait: some milliseconds. What it has said is taken before."""
+        self._is_wanted = False
+        self._marker.stop()
+        if self._restart is not None:
+            self._restart.cancel()
+            self._restart = None
+        if self._connection is not None:
+            self._connection.receive()
+        process, self._process = self._process, None
+        if process is not None:
+            self._disconnect()
+            process.wait()
+
+    def set_controller(self, controller: str) -> None:
+        """Tell containers apart by another hierarchy: by another gate, and containers are told anew."""
+        self._settings = msgspec.structs.replace(self._settings, controller=controller)
+        self._containers.clear()
+        self._pids.clear()
+        process, self._process = self._process, None
+        if process is not None:
+            self._disconnect()
+            process.wait()
+            self._launch_again()
+
     # -- what the gate decides by
 
     def set_policy(self, policy: HoldPolicy) -> None:
@@ -150,14 +184,15 @@ class GateSupervisor:
             ValueError: it is larger than a policy can be; the one in force stays.
         """
         parts = split_policy(policy)
-        has_other_events = self._policy is None or find_events(policy) != find_events(self._policy)
+        before = self._policy
+        has_other_events = before is None or before.is_test or find_events(policy) != find_events(before)
         self._policy = msgspec.structs.replace(policy, containers=())
         self._containers = {held.cgroup_path: held for held in policy.containers}
         self._pids = {path: pid for path, pid in self._pids.items() if path in self._containers}
         self.health.refused = ""
         for part in parts:
             self._send(part)
-        if has_other_events:
+        if has_other_events and not policy.is_test:
             self._marker.mark_everything(self._pids.values())
 
     def add_container(self, container: HeldContainer, pid: int) -> None:
@@ -171,6 +206,10 @@ class GateSupervisor:
         self._pids[container.cgroup_path] = pid
         self._send(AddContainer(container))
         self._marker.look_at(pid)
+
+    def mark(self, fd: int) -> None:
+        """Hold what the policy asks for on the file system of this descriptor, until that ends or the gate does."""
+        self._send(MarkFilesystem(os.fstat(fd).st_dev), fd)
 
     def look_at(self, pid: int) -> None:
         """Mark what a process shows of containers' file systems, such as a runtime in a mount namespace of its own."""
@@ -254,6 +293,7 @@ class GateSupervisor:
         wait_s = _BACK_OFF_S[min(self._failures, len(_BACK_OFF_S)) - 1] if self._failures else 0.0
         why = _REASONS.get(status, f"it failed (status {status})")
         _LOG.warning("the gate has ended: %s; nothing is held until it runs again, in %.1f s", why, wait_s)
+        self._on_gate_end(why)
         self._restart = asyncio.get_running_loop().call_later(wait_s, self._launch_again)
 
     def _launch_again(self) -> None:

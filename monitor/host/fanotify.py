@@ -161,6 +161,23 @@ class PermissionGroup:
         _check(_libc.fanotify_mark(self._fd, flags, mask, fd, path))
 
 
+def find_permission_obstacle() -> str:
+    """Why no exec can be held here, empty when it can: tried on a file in memory that nobody else has."""
+    try:
+        group = PermissionGroup()
+    except OSError as error:
+        return f"fanotify is refused: {os.strerror(error.errno or 0)}"
+    fd = os.memfd_create("probe", os.MFD_CLOEXEC)
+    try:
+        group.mark_file(fd, FAN_OPEN_EXEC_PERM)
+    except OSError as error:
+        return f"execs cannot be held: {error.strerror} (the kernel lacks CONFIG_FANOTIFY_ACCESS_PERMISSIONS?)"
+    finally:
+        os.close(fd)
+        group.close()
+    return ""
+
+
 def read_filesystem_magic(fd: int) -> int:
     """What kind of file system an open file is on (statfs(2), ``f_type``).
 

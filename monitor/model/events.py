@@ -189,8 +189,8 @@ class Denial(TaskEvent, frozen=True, gc=False):
     action: str
     """``exec``, ``exec-check`` (somebody only asked whether it may be run), ``open``."""
     tier: str
-    """Where it was decided: ``lsm``, ``kill`` (the process had replaced its image, and was ended before its first
-    instruction)."""
+    """Where it was decided: ``lsm``, ``hold`` (the gate), ``kill`` (the process had replaced its image, and was ended
+    before its first instruction)."""
     generation: int
     """Of the policy; see :class:`PolicyChange`."""
     terms: tuple[int, ...]
@@ -207,6 +207,8 @@ class Denial(TaskEvent, frozen=True, gc=False):
     is_detached_mount: bool = False
     rules: tuple[str, ...] = ()
     """Names of the rules that the terms were of, once the engine has seen it."""
+    count: int = 1
+    """So many, equal but for time and task, of which this is the last."""
 
 
 class PolicyChange(Event, frozen=True, gc=False):

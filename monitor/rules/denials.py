@@ -59,6 +59,12 @@ def select_terms(policy: KernelPolicy, answer: Answer, mode: str) -> ContainerTe
     return ContainerTerms(scope, enforced & scope)
 
 
+def may_concern_host(deny: DenyRule) -> bool:
+    """Whether a rule may match outside of every container: nothing of a container is there to be found."""
+    asked = (term.asks.get(Dimension.CONTAINER) for term in deny.terms)
+    return any(expression is None or evaluate(expression, lambda _: False) for expression in asked)
+
+
 def denies(rule: Rule, mode: str) -> bool:
     """Whether a rule does what it says, where the service (or the container) has this mode: only stable ones do."""
     return rule.status == "stable" and (rule.mode or mode) == ENFORCE

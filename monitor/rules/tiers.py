@@ -1,7 +1,9 @@
-"""Which tier each deny rule gets on a host, and why not a better one.
+"""Which tiers each deny rule gets on a host, and why not a better one.
 
-Pure: what the host can do is told. ``lsm`` denies before it happens, ``kill`` ends a
-program that was executed before its first instruction, ``observe`` only tells.
+Pure: what the host can do is told. ``lsm`` denies before it happens, ``hold`` too, but
+only on the file systems that are held, ``kill`` ends a program that was executed before
+its first instruction, ``observe`` only tells. Where the gate holds, and sees less than
+a rule is about, ``kill`` does the rest.
 """
 
 from collections.abc import Iterable
@@ -10,46 +12,56 @@ from typing import Final
 from msgspec import Struct
 
 from monitor.model.kernel_policy import Dimension
-from monitor.rules.denials import DenyRule
+from monitor.rules.denials import DenyRule, may_concern_host
+from monitor.rules.hold_terms import find_hold_obstacle
 from monitor.rules.ir import AnyNode, Flag
 from monitor.rules.kernel_policy import EXEC, OPEN
 from monitor.rules.kernel_terms import RUNTIME_INIT, tests_of
 
 LSM: Final = "lsm"
+HOLD: Final = "hold"
 KILL: Final = "kill"
 OBSERVE: Final = "observe"
-_RANKS: Final = (OBSERVE, KILL, "hold", LSM)
-_HOOKED: Final = {LSM: frozenset({EXEC, OPEN}), KILL: frozenset({EXEC}), OBSERVE: frozenset[str]()}
-"""By tier: events that a program of ours is called for before (or when) they happen."""
+_RANKS: Final = (OBSERVE, KILL, HOLD, LSM)
+_ELSEWHERE: Final = {KILL: "what is executed elsewhere is ended", OBSERVE: "what is done elsewhere is only told"}
 
 
 class HostTiers(Struct, frozen=True):
     """What this host can do. Empty: it can; else why it cannot."""
 
     lsm: str = ""
+    hold: str = ""
     kill: str = ""
     arguments: str = ""
     """Whether the tier that there is can decide by arguments."""
 
     @property
-    def best(self) -> str:
-        """The strongest tier here."""
+    def kernel(self) -> str:
+        """The strongest tier of those in which the kernel decides alone."""
         if not self.lsm:
             return LSM
         return OBSERVE if self.kill else KILL
 
 
 class PlannedDenial(Struct, frozen=True):
-    """A deny rule with its tier."""
+    """A deny rule with its tiers."""
 
     deny: DenyRule
-    tier: str
+    tiers: tuple[str, ...] = ()
+    """All that are to be in force for it, strongest first; each sees what the one before it does not."""
+    tier: str = OBSERVE
+    """What the rule gets wherever it applies: where that differs, the weakest."""
     reason: str = ""
     """Why not a better one."""
 
+    def describe(self) -> str:
+        """Tiers and reason, for people."""
+        head = " and ".join(self.tiers) or OBSERVE
+        return f"{head}: {self.reason}" if self.reason else head
+
 
 def plan_denials(rules: Iterable[DenyRule], host: HostTiers) -> tuple[PlannedDenial, ...]:
-    """The tier of each rule, in order."""
+    """The tiers of each rule, in order."""
     return tuple(_plan(rule, host) for rule in rules)
 
 
@@ -70,23 +82,47 @@ def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:
 
 def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
     if rule.not_decidable:
-        return PlannedDenial(rule, OBSERVE, rule.not_decidable)
+        return PlannedDenial(rule, reason=rule.not_decidable)
+    if not host.lsm:
+        obstacle = _find_kernel_obstacle(rule, host)
+        return PlannedDenial(rule, reason=obstacle) if obstacle else PlannedDenial(rule, (LSM,), LSM)
+    not_held = host.hold or find_hold_obstacle(rule.terms)
+    not_killed = host.kill or _find_kill_obstacle(rule, host)
+    if not not_held:
+        return _plan_held(rule, OBSERVE if not_killed else KILL, host)
+    if not_killed:
+        return PlannedDenial(rule, reason=_join(host.lsm, not_held, not_killed))
+    return PlannedDenial(rule, (KILL,), KILL, _join(host.lsm, not_held))
+
+
+def _join(*reasons: str) -> str:
+    """Why not one tier, and not the next: each reason once."""
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _plan_held(rule: DenyRule, elsewhere: str, host: HostTiers) -> PlannedDenial:
+    """``elsewhere``: what becomes of it on file systems that are not held."""
+    tiers = (HOLD,) if elsewhere == OBSERVE else (HOLD, elsewhere)
+    reason = f"on file systems that are held (docs/hold.md), {_ELSEWHERE[elsewhere]}; {host.lsm}"
+    return PlannedDenial(rule, tiers, elsewhere if may_concern_host(rule) else HOLD, reason)
+
+
+def _find_kernel_obstacle(rule: DenyRule, host: HostTiers) -> str:
+    """Why the kernel alone cannot decide it, in whichever tier."""
     if host.arguments and asks_arguments(rule):
-        return PlannedDenial(rule, OBSERVE, host.arguments)
-    if host.best != OBSERVE and (reason := _unhooked(rule, host)):
-        return PlannedDenial(rule, OBSERVE, reason)
-    return PlannedDenial(rule, host.best, host.kill or host.lsm)
-
-
-def _unhooked(rule: DenyRule, host: HostTiers) -> str:
+        return host.arguments
     for term in rule.terms:
-        if term.event not in _HOOKED[host.best]:
-            return f"without BPF LSM executions can be ended, and opens cannot be denied ({host.lsm})"
         if term.event == OPEN and Dimension.ARGUMENTS in term.asks:
             return "the arguments of the program that opens are not known to the kernel any more"
         if any(_is_about_setup(test) for asked in term.asks.values() for test in tests_of(asked)):
             return "this version does not know a runtime's set-up steps before they run"
     return ""
+
+
+def _find_kill_obstacle(rule: DenyRule, host: HostTiers) -> str:
+    if any(term.event != EXEC for term in rule.terms):
+        return "an execution can be ended, an open cannot"
+    return _find_kernel_obstacle(rule, host)
 
 
 def _is_about_setup(test: AnyNode) -> bool:

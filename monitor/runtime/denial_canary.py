@@ -12,11 +12,11 @@ import signal
 from typing import Final
 
 from monitor.model.rule import SELF_TEST_RULE, Rule, Severity
-from monitor.rules.denials import DenyRule, build_deny_rule
+from monitor.rules.denials import build_deny_rule
 from monitor.rules.ir import And, Text
 from monitor.runtime.harmless_program import find_harmless_program, spawn_silently
 
-_RULE: Final = Rule(
+CANARY_RULE: Final = Rule(
     SELF_TEST_RULE,
     SELF_TEST_RULE,
     "Self test of denial",
@@ -35,17 +35,12 @@ class DenialCanary:
         token = secrets.token_hex(8)
         self._name = f"stockade-self-test-{token}"
         self._name_of_arguments = f"stockade-arguments-{token}"
-
-    @property
-    def rule(self) -> DenyRule:
+        self.rule = build_deny_rule(CANARY_RULE, "process_creation", _is_program(self._name))
         """What denies the first one, everywhere."""
-        return build_deny_rule(_RULE, "process_creation", _is_program(self._name))
-
-    @property
-    def rule_of_arguments(self) -> DenyRule:
-        """What denies the second one."""
         argument = Text("process.command_line", "contains", (_MAGIC,))
-        return build_deny_rule(_RULE, "process_creation", And((_is_program(self._name_of_arguments), argument)))
+        condition = And((_is_program(self._name_of_arguments), argument))
+        self.rule_of_arguments = build_deny_rule(CANARY_RULE, "process_creation", condition)
+        """What denies the second one."""
 
     def is_refused(self) -> bool:
         """Execute the first one; whether it was refused, or ended before it could do anything.

@@ -9,30 +9,20 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from msgspec.structs import replace
-
 from monitor.bpf.enforcement import Enforcement
 from monitor.bpf.policy_packing import PolicyDoesNotFit
 from monitor.config.settings import Settings
-from monitor.engine.decide import get_mode
-from monitor.engine.images import EMPTY_IMAGE
 from monitor.model.container import Container
-from monitor.model.events import Tick
-from monitor.model.ids import CgroupId, ProcessKey, Tgid
+from monitor.model.ids import CgroupId
 from monitor.model.kernel_policy import ContainerTerms
-from monitor.model.process import Context, Process
-from monitor.rules.compiler import Compiler
-from monitor.rules.denials import Answer, build_deny_policy, select_terms
-from monitor.rules.ir import AnyNode, Cidr, Exists, FieldRef, Flag, Glob, Number, Regex, Text
+from monitor.rules.denials import build_deny_policy
 from monitor.rules.kernel_policy import KernelPolicy
+from monitor.runtime.policy_scopes import PolicyScopes, without_nested
 from monitor.wire import _layout as layout
 
 _LOG: Final = logging.getLogger(__name__)
 DOUBT_S: Final = 5.0
 """A runtime makes the cgroup first and moves its task there a moment later; then it is known to be a container's."""
-_TOLD_BY_PATH: Final = frozenset({"container.id", "container.runtime", "container.pod.id"})
-"""What a cgroup's path says of its container; the rest comes from the runtime."""
-_NOBODY: Final = Process(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), None, None)
 
 
 class Enforcer:
@@ -47,11 +37,10 @@ class Enforcer:
     ) -> None:
         """``tell`` hears of each policy's number and the rules of its terms, before it is in force."""
         self._enforcement = enforcement
-        self._mode = settings.mode
+        self._scopes = PolicyScopes(settings.mode)
         self._find_container = find_container
         self._tell = tell
         self._policy: KernelPolicy = build_deny_policy(())
-        self._compiler = Compiler()
         self._slots: dict[str, int] = {}
         """Container id -> its place in the kernel's table."""
         self._containers: dict[str, Container] = {}
@@ -95,8 +84,7 @@ class Enforcer:
     def tag_cgroup(self, cgroup_id: CgroupId, *, is_container: bool) -> None:
         """Say whose a cgroup is. Raises ``OSError`` when the table of cgroups is full."""
         container = self._find_container(cgroup_id) if is_container else None
-        if container is not None and container.nested_id:
-            container = replace(container, nested_id="")  # one slot for all that runs in it
+        container = None if container is None else without_nested(container)
         slot = layout.POLICY_HOST if container is None else self._find_slot(container)
         if container is None and self._is_pending(cgroup_id):
             self._doubtful[cgroup_id] = time.monotonic() + DOUBT_S
@@ -153,39 +141,11 @@ class Enforcer:
         self.without_slot += 1
         return layout.POLICY_PENDING
 
-    # --- what the policy is for whom ----------------------------------------------------------
-
     def _select_all(self) -> dict[int, ContainerTerms]:
         selected = {self._slots[identity]: self._select(each) for identity, each in self._containers.items()}
-        selected[layout.POLICY_HOST] = select_terms(self._policy, self._answer(None), self._mode)
-        selected[layout.POLICY_PENDING] = select_terms(self._policy, _answer_for_any, self._mode)
+        selected[layout.POLICY_HOST] = self._scopes.of_host(self._policy)
+        selected[layout.POLICY_PENDING] = self._scopes.of_any_container(self._policy)
         return selected
 
     def _select(self, container: Container) -> ContainerTerms:
-        return select_terms(self._policy, self._answer(container), get_mode(self._mode, container))
-
-    def _answer(self, container: Container | None) -> Answer:
-        """How the rules' own closures see it."""
-        context = Context(Tick(0), _NOBODY, EMPTY_IMAGE, None, container)
-
-        def answer(test: AnyNode) -> bool | None:
-            if container is not None and container.pending and _field_of(test) not in _TOLD_BY_PATH:
-                return None
-            return self._compiler.compile(test)(context)
-
-        return answer
-
-
-def _answer_for_any(test: AnyNode) -> bool | None:
-    """Of a container that is only known to be one."""
-    match test:
-        case Exists("container.id"):
-            return True
-    return None
-
-
-def _field_of(test: AnyNode) -> str:
-    match test:
-        case Text() | Glob() | Regex() | Number() | Flag() | Exists() | FieldRef() | Cidr():
-            return test.field
-    return ""
+        return self._scopes.of_container(self._policy, container)

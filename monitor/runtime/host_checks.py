@@ -6,7 +6,6 @@ pure. Printing is :mod:`monitor.cli.doctor`.
 
 import shlex
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -17,33 +16,12 @@ from monitor.host.cgroups import CgroupSupportError, TagHierarchy, find_tag_hier
 from monitor.host.mounts import Mount, read_mounts
 from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.runtimes import FoundRuntime, find_runtimes
+from monitor.runtime.check import Check, State
+from monitor.runtime.denial_checks import judge_hold, judge_lsm
+from monitor.runtime.host_tiers import find_hold_obstacle_here
 
 MEMLOCK_BYTES_MIN: Final = 64 << 20
 """What rings and tables need where BPF memory counts against RLIMIT_MEMLOCK."""
-
-
-class State(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    GAP = "gap"
-    """Observation runs, something is lost."""
-    BLOCKER = "blocker"
-    """Observation cannot run."""
-    UNKNOWN = "unknown"
-    """Cannot be told without privilege."""
-
-
-class Check(Struct, frozen=True):
-    """One line of doctor."""
-
-    name: str
-    state: State
-    finding: str
-    cost: str = ""
-    """What is lost; empty when nothing is."""
-    fix: str = ""
-    """The command that mends it, or who can."""
 
 
 class HostFacts(Struct, frozen=True):
@@ -58,6 +36,8 @@ class HostFacts(Struct, frozen=True):
     mounts: tuple[Mount, ...]
     runtimes: tuple[FoundRuntime, ...]
     pin_dir: Path
+    hold_obstacle: str = ""
+    """Why tier hold cannot be had; empty when it can."""
 
 
 def gather_facts(pin_dir: Path) -> HostFacts:
@@ -80,6 +60,7 @@ def gather_facts(pin_dir: Path) -> HostFacts:
         mounts=read_mounts(),
         runtimes=find_runtimes(),
         pin_dir=pin_dir,
+        hold_obstacle=find_hold_obstacle_here(),
     )
 
 
@@ -94,10 +75,13 @@ def can_observe(checks: tuple[Check, ...]) -> bool:
 
 
 def find_denial_tier(facts: HostFacts) -> str:
-    """Answer the strongest tier that deny rules can have here: ``lsm`` or ``kill``; ``unknown`` without privilege."""
+    """Answer the strongest tier that deny rules can have here: ``lsm``, ``hold`` or ``kill``; ``unknown`` without
+    privilege."""
     if not can_probe(facts):
         return "unknown"
-    return "lsm" if facts.features.can_deny_by_lsm else "kill"
+    if facts.features.can_deny_by_lsm:
+        return "lsm"
+    return "kill" if facts.hold_obstacle else "hold"
 
 
 def _judge(facts: HostFacts) -> Iterator[Check]:
@@ -132,7 +116,8 @@ def _judge_probes(facts: HostFacts) -> Iterator[Check]:
     yield _judge_tracefs(facts)
     yield _judge_lockdown(features)
     yield _judge_bpffs(facts)
-    yield _judge_lsm(features)
+    yield judge_lsm(features)
+    yield judge_hold(facts.hold_obstacle, is_needed=not features.can_deny_by_lsm)
 
 
 def _judge_privilege(facts: HostFacts) -> Check:
@@ -292,40 +277,6 @@ def _judge_bpffs(facts: HostFacts) -> Check:
         cost=cost,
         fix=f"mkdir -p {pin_dir} && mount -t bpf -o {options} bpf {pin_dir}"
         "  # where the service is installed: systemctl start run-stockade-bpf.mount",
-    )
-
-
-def _judge_lsm(features: KernelFeatures) -> Check:
-    modules = features.security_modules
-    if features.can_deny_by_lsm:
-        return Check("bpf lsm", State.OK, "deny rules get tier lsm: the call itself is refused")
-    cost = (
-        "rules with deny would be tier kill: the program is ended before its first instruction, its caller is "
-        "not refused, and opens cannot be denied"
-    )
-    if modules is None:
-        fix = "mount -t securityfs securityfs /sys/kernel/security"
-        return Check("bpf lsm", State.GAP, "the active security modules cannot be read", cost, fix)
-    if "bpf" not in modules:
-        finding = f"bpf is not among the active modules: {','.join(modules)}"
-        if not features.lsm_programs:
-            finding += f"; LSM programs cannot be loaded either ({features.lsm_programs.reason})"
-        return Check("bpf lsm", State.GAP, finding, cost, _boot(modules))
-    return Check(
-        "bpf lsm",
-        State.GAP,
-        f"bpf is an active module, yet LSM programs are refused ({features.lsm_programs.reason})",
-        cost,
-        fix="ask who runs this machine to allow LSM programs (a policy of the host or hypervisor refuses them)",
-    )
-
-
-def _boot(modules: tuple[str, ...]) -> str:
-    """Answer the command that adds bpf to the modules that are active now, all of which have to be named."""
-    line = ",".join([*(name for name in modules if name != "capability"), "bpf"])
-    return (
-        f"echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX lsm={line}\"' > /etc/default/grub.d/stockade.cfg "
-        "&& update-grub && reboot  # takes a kernel with CONFIG_BPF_LSM=y"
     )
 
 

@@ -6,7 +6,7 @@ load runs waits for the next one, and all who wait share it.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from monitor.host.notify import ServiceManager
@@ -33,7 +33,7 @@ class Reloader:
         self,
         rules: RuleSet,
         load: Callable[[], RuleSet],
-        put_in_force: Callable[[RuleSet], None],
+        put_in_force: Callable[[RuleSet], Awaitable[None]],
         manager: ServiceManager,
     ) -> None:
         self._rule_count = len(rules.rules)
@@ -79,7 +79,7 @@ class Reloader:
         """Load and put in force; why that could not be, whatever it was: the service goes on with what it has."""
         try:
             rules = await asyncio.to_thread(self._load)
-            self._put_in_force(rules)
+            await self._put_in_force(rules)
         except RuleErrors as errors:
             more = f"\nand {errors.more} more" if errors.more else ""
             return "\n".join(map(str, errors.errors)) + more

@@ -24,6 +24,7 @@ from monitor.bpf.sensors import SensorPlan, Sensors
 from monitor.config.settings import Observe, Settings
 from monitor.engine.engine import Engine
 from monitor.engine.guardrails import GuardrailFacts
+from monitor.gate.wire import Denial as HeldDenial
 from monitor.host.cgroups import TagHierarchy
 from monitor.host.privileges import is_in_first_namespace, read_capabilities
 from monitor.host.protected_files import find_protected_files, find_runtime_files
@@ -33,9 +34,12 @@ from monitor.model.ids import CgroupId, FileIdentity, ProcessKey, TaskFacts
 from monitor.responders.frozen import FrozenBook
 from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
+from monitor.rules.tiers import KILL
 from monitor.runtime.denying import Denying, TierRefused
 from monitor.runtime.errors import KernelSupportError
+from monitor.runtime.exec_watch import ExecWatch
 from monitor.runtime.heartbeat import CpuHeartbeat
+from monitor.runtime.hold_events import HeldTaskIds, find_task_ids
 from monitor.runtime.pipeline import Pipeline, Ports
 from monitor.runtime.ports import EventSink, Recorder
 from monitor.runtime.reader import RingReader
@@ -176,10 +180,10 @@ class Service:
             _LOG.warning("%s", FOREIGN_PIDS)
         self.reader.start()
         self_test_s = await self.canary.run()
-        self.pipeline.ports.sinks = self.parts.sinks
+        self.pipeline.ports.sinks = (*self.parts.sinks, ExecWatch(self.denying.on_exec))
         self._know_ourselves()
         try:
-            self._deny_by(self.parts.rules)
+            await self._deny_by(self.parts.rules)
         except TierRefused as error:
             raise KernelSupportError(str(error)) from error
         self.responses.start()
@@ -235,17 +239,17 @@ class Service:
         if self._observes.pop(token, None) is not None:
             self.apply_open_policy()
 
-    def replace_rules(self, rules: RuleSet) -> None:
+    async def replace_rules(self, rules: RuleSet) -> None:
         """Put a new rule set in force; tables and scores stay. When anything fails, the old set stays.
 
         Raises:
-            ValueError: its open patterns do not fit into the kernel.
+            ValueError: its open patterns do not fit into the kernel, or its deny rules do not.
         """
         old = self.parts.rules
         self.parts.rules = rules
         try:
             self.apply_open_policy()
-            self._deny_by(rules)
+            await self._deny_by(rules)
             self.engine.replace_rules(rules)
         except Exception:
             self.parts.rules = old
@@ -253,9 +257,9 @@ class Service:
                 self.apply_open_policy()
             raise
 
-    def _deny_by(self, rules: RuleSet) -> None:
-        self.denying.replace_rules(rules)
-        tiers = {each.deny.rule.id: each.tier for each in self.denying.in_force}
+    async def _deny_by(self, rules: RuleSet) -> None:
+        await self.denying.replace_rules(rules)
+        tiers = dict.fromkeys(self.denying.ended_in_kernel, KILL)
         self._replace_facts(structs.replace(self._guardrail_facts, deny_tiers=tiers))
 
     def _replace_facts(self, facts: GuardrailFacts) -> None:
@@ -280,10 +284,10 @@ class Service:
         """All processes, with the cgroups that they are in now."""
         return self.sensors.read_tasks()
 
-    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
+    def set_tag_hierarchy(self, hierarchy: TagHierarchy) -> None:
         """Tag by this hierarchy from now on."""
-        self.sensors.set_tag_hierarchy(controller, hierarchy_id)
-        self.denying.set_tag_hierarchy(controller, hierarchy_id)
+        self.sensors.set_tag_hierarchy(hierarchy.controller, hierarchy.hierarchy_id)
+        self.denying.set_tag_hierarchy(hierarchy)
 
     def identify_files(self, paths: Iterable[Path]) -> dict[Path, FileIdentity]:
         """What programs see of files."""
@@ -292,6 +296,11 @@ class Service:
     def read_later(self, ring: Ring) -> None:
         """Read this ring too."""
         self.reader.read_later(ring)
+
+    def find_held_task(self, denial: HeldDenial, cgroup_path: str) -> HeldTaskIds:
+        """How the sensors name the task, once what they have seen until now is read."""
+        self.reader.look()
+        return find_task_ids(self.engine, denial, cgroup_path)
 
     def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
         """All cgroups that are known, and whether each is a container's."""

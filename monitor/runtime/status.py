@@ -17,7 +17,7 @@ from monitor.bpf.sensors import (
 from monitor.host.own_memory import read_own_memory
 from monitor.model.events import Tick
 from monitor.model.rule import Rule
-from monitor.rules.tiers import OBSERVE
+from monitor.runtime.denial_status import build_denial_status, list_denial_notes
 from monitor.runtime.service import FOREIGN_PIDS, Service
 from monitor.sinks.console import ConsoleSink
 from monitor.sinks.ecs_fill import KINDS
@@ -95,6 +95,7 @@ class StatusBuilder:
             subjects=tuple(build_subject(risk) for risk in service.engine.subjects(SUBJECTS_SHOWN)),
             containers=self._containers(),
             frozen=service.responses.list_frozen(),
+            denial=build_denial_status(service.denying),
             own=SelfStatus(os.getpid(), *read_own_memory(), round(self._cpu_percent, 2)),
             notes=self._notes(),
         ).to_document()
@@ -144,15 +145,10 @@ class StatusBuilder:
 
     def _notes(self) -> tuple[str, ...]:
         service = self._service
-        notes = []
-        for each in service.denying.planned:
-            if each.tier == OBSERVE:
-                notes.append(f"rule {each.deny.rule.name} denies nothing: {each.reason}")
+        notes = list(list_denial_notes(service.denying))
         if service.silent_cpus:
             cpus = ", ".join(map(str, sorted(service.silent_cpus)))
             notes.append(f"CPU {cpus} delivers no events: restart the service")
-        if service.denying.pin_obstacle:
-            notes.append(f"{service.denying.pin_obstacle}: denial would not outlive the service")
         if service.responses.save_error:
             notes.append(f"{service.responses.save_error}: after a crash what is frozen now stays frozen")
         if not service.sees_whole_host:

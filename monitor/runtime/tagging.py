@@ -45,7 +45,7 @@ class Tagger(Protocol):
     def read_tasks(self) -> list[TaskFacts]:
         """All processes, with the cgroups that they are in now."""
 
-    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
+    def set_tag_hierarchy(self, hierarchy: TagHierarchy) -> None:
         """Tag by this hierarchy from now on."""
 
 
@@ -147,11 +147,11 @@ class Tagging:
         old = self.hierarchy
         try:
             gone = list(walk_cgroups(old))
-            self._sensors.set_tag_hierarchy(new.controller, new.hierarchy_id)
+            self._sensors.set_tag_hierarchy(new)
             self.hierarchy = new
             tasks = self.walk_in()
         except OSError as error:
-            self._sensors.set_tag_hierarchy(old.controller, old.hierarchy_id)
+            self._sensors.set_tag_hierarchy(old)
             self.hierarchy, self._alternative = old, None
             _LOG.warning("containers have cgroups in %s at %s, which cannot be read: %s", new.name, new.mount, error)
             return

@@ -164,11 +164,10 @@ def _fill_denial(event: Denial, document: Document) -> None:
     if flags := _list_flags(event):
         file["flags"] = flags
     document["file"] = file
-    nested(document, "stockade")["denial"] = {
-        "tier": event.tier,
-        "policy": event.generation,
-        "rules": list(event.rules),
-    }
+    denial: Document = {"tier": event.tier, "policy": event.generation, "rules": list(event.rules)}
+    if event.count > 1:
+        denial["count"] = event.count
+    nested(document, "stockade")["denial"] = denial
     _fill_outcome(document, errno_names.EPERM)
 
 

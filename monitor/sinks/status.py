@@ -118,6 +118,47 @@ class FrozenStatus(Struct, frozen=True):
     reason: str
 
 
+class HoldStatus(Struct, frozen=True):
+    """The gate of tier hold: this one and those before it."""
+
+    is_running: bool = False
+    rules: int = 0
+    """That it denies by."""
+    file_systems: int = 0
+    """That are marked."""
+    held: int = 0
+    """Execs and opens that waited for an answer."""
+    denied: int = 0
+    known: int = 0
+    """Files that need not be asked for again."""
+    exempted: int = 0
+    """Let through whatever the rules say: a runtime's own steps, programs' loaders, the service."""
+    unread: int = 0
+    """Let through because who asked, or for what, could not be read."""
+    hurried: int = 0
+    """Container runtimes that started before what they show was known to be marked."""
+    untold: int = 0
+    """Denials that the service did not hear of."""
+    breaches: int = 0
+    """Of the answering thread's discipline."""
+    slowest_us: int = 0
+    """Longest answer of the gate that runs."""
+    starts: int = 0
+    missed_deadlines: int = 0
+    """Gates that were killed because they did not answer: what they held went on."""
+    deaths: int = 0
+    """Gates that ended otherwise without being asked: the same."""
+
+
+class DenialStatus(Struct, frozen=True):
+    """Rules with ``response: deny``."""
+
+    rules: dict[str, int] = field(default_factory=dict)
+    """By the tier that each has wherever it applies: ``lsm``, ``hold``, ``kill``, ``observe``."""
+    hold: HoldStatus | None = None
+    """None while no gate is needed."""
+
+
 class SelfStatus(Struct, frozen=True):
     """What the service itself uses."""
 
@@ -139,7 +180,7 @@ class Status(Struct, frozen=True, rename={"own": "self"}):
     host_name: str = ""
     boot_id: str = ""
     tier: str = ""
-    """Strongest denial this host allows: ``lsm``, ``hold``, ``kill``; ``observe`` where nothing is denied."""
+    """Strongest denial in force: ``lsm``, ``hold``, ``kill``; ``observe`` where nothing is denied."""
     mode: str = "audit"
     hierarchy: str = ""
     """Whose cgroups tell containers apart, and where it is mounted: ``cgroup2 at /sys/fs/cgroup``."""
@@ -156,6 +197,7 @@ class Status(Struct, frozen=True, rename={"own": "self"}):
     subjects: tuple[SubjectStatus, ...] = ()
     containers: tuple[ContainerStatus, ...] = ()
     frozen: tuple[FrozenStatus, ...] = ()
+    denial: DenialStatus = DenialStatus()
     own: SelfStatus = SelfStatus()
     notes: tuple[str, ...] = ()
     """What a human should know: degraded parts, each with what to do."""

@@ -24,6 +24,7 @@ from tests.support.sandbox import PATH, Sandbox
 
 WAIT_S = 10.0
 HOLD = "/run/hold"
+RUNTIMES = "/run/own-runtimes"
 ROOT = f"{HOLD}/root"
 VICTIM, BYSTANDER, PARENT = (f"busybox-{name}" for name in ("victim", "bystander", "parent"))
 """Copies of busybox, which runs the applet of its first argument under such a name."""
@@ -72,13 +73,14 @@ def make_hold_root(sandbox: Sandbox) -> None:
     sandbox.run(["mount", "-t", "overlay", "overlay", "-o", layers, ROOT])
 
 
-def make_own_runtime(sandbox: Sandbox) -> Path:
-    """A copy of runc in the sandbox's place of it: marks on it hold nobody else's containers."""
-    original = shutil.which("runc", path=PATH)
+def make_own_runtime(sandbox: Sandbox, name: str = "runc") -> Path:
+    """A copy of runc or crun in the sandbox's place of it: marks on it hold nobody else's containers."""
+    original, copy = shutil.which(name, path=PATH), f"{RUNTIMES}/{name}"
     assert original is not None
-    act = f"[ {original} -ef {HOLD}/runc ] || {{ cp {original} {HOLD}/runc && mount --bind {HOLD}/runc {original}; }}"
+    place = f"mkdir -p {RUNTIMES} && {{ mountpoint -q {RUNTIMES} || mount -t tmpfs tmpfs {RUNTIMES}; }}"
+    act = f"[ {original} -ef {copy} ] || {{ {place} && cp {original} {copy} && mount --bind {copy} {original}; }}"
     sandbox.run(["sh", "-c", act])
-    return sandbox.inside(f"{HOLD}/runc")
+    return sandbox.inside(copy)
 
 
 def run(sandbox: Sandbox, *args: str, timeout_s: float = 30) -> tuple[int, str]:

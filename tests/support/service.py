@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.documents import Document, Predicate, summarize
+from tests.support.enforcement import TIER
 from tests.support.leftovers import DYING_WITH_US
 from tests.support.sandbox import Sandbox
 
@@ -69,8 +70,13 @@ class ServiceError(Exception):
 class Service:
     """``stockade run`` from ``__enter__`` to ``__exit__``; its end must be clean: status 0, nothing left attached."""
 
-    def __init__(self, sandbox: Sandbox, *options: str | os.PathLike[str], folder: Path | None = None) -> None:
-        """``folder``: of a service of before, to go on with; who gives one removes it."""
+    def __init__(
+        self, sandbox: Sandbox, *options: str | os.PathLike[str], folder: Path | None = None, tier: str = TIER
+    ) -> None:
+        """``folder``: of a service of before, to go on with; who gives one removes it. ``tier``: `auto` and `hold`
+        mark overlays that the sandbox shows and its container runtimes: those of the test's own, see
+        :func:`tests.support.gate.make_own_runtime`."""
+        self._tier = tier
         self.sandbox = sandbox
         self._is_folder_ours = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="stockade-"))  # short: socket paths end at 107 bytes
@@ -103,7 +109,11 @@ class Service:
             self._process = self.sandbox.start(
                 stockade_command("run", *words, *self._options),
                 stderr=log,
-                env={"PYTHONPATH": str(REPOSITORY), "NOTIFY_SOCKET": str(notify)},
+                env={
+                    "PYTHONPATH": str(REPOSITORY),
+                    "NOTIFY_SOCKET": str(notify),
+                    "STOCKADE_ENFORCEMENT_TIER": self._tier,
+                },
             )
             try:
                 self._wait_ready(readiness)

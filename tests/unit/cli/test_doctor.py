@@ -30,9 +30,9 @@ def test_a_gap_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert result.exit_code == 0
     gap = result.stdout.splitlines().index(next(line for line in result.stdout.splitlines() if line.startswith("gap")))
-    assert result.stdout.splitlines()[gap + 1].strip().startswith("costs: rules with deny would be tier kill")
+    assert result.stdout.splitlines()[gap + 1].strip().startswith("costs: rules with deny are tier hold where")
     assert result.stdout.splitlines()[gap + 2].strip().startswith("mend:  ")
-    assert result.stdout.endswith("with 1 gap; deny rules: tier kill.\n")
+    assert result.stdout.endswith("with 1 gap; deny rules: tier hold.\n")
 
 
 def test_a_blocker_is_exit_status_3(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_json_of_this_very_host() -> None:
 
     document = json.loads(result.stdout_bytes)
     assert document["can_observe"] == (result.exit_code == 0)
-    assert document["denial_tier"] in {"lsm", "kill", "unknown"}
+    assert document["denial_tier"] in {"lsm", "hold", "kill", "unknown"}
     for check in document["checks"]:
         assert set(check) == {"name", "state", "finding", "cost", "fix"}
         assert bool(check["cost"]) == (check["state"] in {"gap", "blocker"})

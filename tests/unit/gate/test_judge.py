@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.gate.judge import judge, may_ever_match
-from monitor.gate.planning import find_hold_obstacle
 from monitor.gate.policy import EXEC, OPEN, LoadedPolicy, LoadedScope
 from monitor.gate.wire import decode_policy, encode
 from monitor.model.events import FileOpen
@@ -13,6 +12,7 @@ from monitor.model.kernel_policy import Dimension, Key
 from monitor.model.process import Context
 from monitor.rules.field import fold_ascii
 from monitor.rules.fields import find_field
+from monitor.rules.hold_terms import find_hold_obstacle
 from monitor.rules.ir import And, AnyNode, Exists, Flag, Not, Number, Or, Text
 from monitor.rules.kernel_policy import KernelPolicy, PolicyTerm, build_policy, build_rule_terms
 from monitor.rules.kernel_terms import NotDecidable

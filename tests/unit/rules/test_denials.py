@@ -6,7 +6,7 @@ import pytest
 
 from monitor.rules.denials import DenyRule, build_deny_policy, select_terms
 from monitor.rules.ir import AnyNode, Exists, Text
-from monitor.rules.tiers import KILL, LSM, OBSERVE, HostTiers, list_refusals, plan_denials
+from monitor.rules.tiers import HOLD, KILL, LSM, OBSERVE, HostTiers, list_refusals, plan_denials
 from tests.support.rule_texts import DENY, load_text, rule_text
 
 
@@ -18,14 +18,57 @@ def denials(folder: Path, *detections: str, extra: str = DENY, category: str = "
     return list(load_text(folder, *texts).denials)
 
 
-@pytest.mark.parametrize(
-    ("host", "tier"),
-    [(HostTiers(), LSM), (HostTiers(lsm="no BPF LSM"), KILL), (HostTiers(lsm="no", kill="no"), OBSERVE)],
+IN_CONTAINERS = ", container.id|exists: true"
+NO_LSM, NO_GATE, NOTHING = (
+    HostTiers("no lsm"),
+    HostTiers("no lsm", "no gate"),
+    HostTiers("no lsm", "no gate", "no kill"),
 )
-def test_a_path_gets_the_best_tier_of_the_host(tmp_path: Path, host: HostTiers, tier: str) -> None:
-    (planned,) = plan_denials(denials(tmp_path, "{s: {Image: /x}, condition: s}"), host)
+GATE_ALONE = HostTiers("no lsm", "", "no kill")
 
-    assert (planned.tier, planned.reason) == (tier, host.lsm)
+
+@pytest.mark.parametrize(
+    ("host", "where", "tiers", "tier"),
+    [
+        (HostTiers(), "", (LSM,), LSM),
+        (NO_LSM, IN_CONTAINERS, (HOLD, KILL), HOLD),
+        (NO_LSM, "", (HOLD, KILL), KILL),
+        (GATE_ALONE, IN_CONTAINERS, (HOLD,), HOLD),
+        (GATE_ALONE, "", (HOLD,), OBSERVE),
+        (NO_GATE, IN_CONTAINERS, (KILL,), KILL),
+        (NOTHING, IN_CONTAINERS, (), OBSERVE),
+    ],
+)
+def test_a_path_gets_the_best_tiers_of_the_host_and_is_called_by_the_weakest_it_needs(
+    tmp_path: Path, host: HostTiers, where: str, tiers: tuple[str, ...], tier: str
+) -> None:
+    (planned,) = plan_denials(denials(tmp_path, f"{{s: {{Image: /x{where}}}, condition: s}}"), host)
+
+    assert (planned.tiers, planned.tier) == (tiers, tier)
+    assert all(reason in planned.reason for reason in (host.lsm, host.hold if not tiers else "") if reason)
+
+
+@pytest.mark.parametrize(
+    ("detection", "category", "tiers"),
+    [
+        ("{s: {CommandLine|contains: x, container.id|exists: true}, condition: s}", "process_creation", (KILL,)),
+        (
+            "{s: {process.flags.upper_layer: true, container.id|exists: true}, condition: s}",
+            "process_creation",
+            (KILL,),
+        ),
+        ("{s: {process.flags.memfd: true}, condition: s}", "process_creation", (KILL,)),
+        ("{s: {file.path: /x, container.id|exists: true}, condition: s}", "file_access", (HOLD,)),
+        ("{s: {TargetFilename: /x}, condition: s}", "file_event", ()),
+        ("{s: {Image: /x, container.runtime_init: false}, condition: s}", "process_creation", (HOLD,)),
+    ],
+)
+def test_without_lsm_each_rule_gets_what_can_decide_it(
+    tmp_path: Path, detection: str, category: str, tiers: tuple[str, ...]
+) -> None:
+    (planned,) = plan_denials(denials(tmp_path, detection, category=category), NO_LSM)
+
+    assert planned.tiers == tiers
 
 
 @pytest.mark.parametrize(
@@ -47,8 +90,16 @@ def test_a_tier_that_a_rule_requires_is_given_or_the_set_is_refused(tmp_path: Pa
     rules = denials(tmp_path, "{s: {Image: /x}, condition: s}", extra=extra)
 
     assert list_refusals(plan_denials(rules, HostTiers())) == []
-    (refusal,) = list_refusals(plan_denials(rules, HostTiers(lsm="no BPF LSM")))
-    assert "asks for tier lsm and would get kill: no BPF LSM" in refusal
+    (refusal,) = list_refusals(plan_denials(rules, NO_GATE))
+    assert "asks for tier lsm and would get kill: no lsm; no gate" in refusal
+
+
+def test_tier_hold_can_be_required_where_it_covers_all_that_a_rule_is_about(tmp_path: Path) -> None:
+    extra = "status: stable\nstockade: {response: deny, require_tier: hold}\n"
+    detections = [f"{{s: {{Image: /x{where}}}, condition: s}}" for where in (IN_CONTAINERS, "")]
+
+    (refusal,) = list_refusals(plan_denials(denials(tmp_path, *detections, extra=extra), NO_LSM))
+    assert "rule rule_1 asks for tier hold and would get kill" in refusal
 
 
 def test_only_stable_rules_in_mode_enforce_deny(tmp_path: Path) -> None:
@@ -91,9 +142,12 @@ def test_a_scope_that_is_not_known_yet_does_not_hold_negated_or_not(tmp_path: Pa
     assert select_terms(policy, other, "enforce").scope == 0b1110
 
 
-def test_an_open_is_denied_by_lsm_alone(tmp_path: Path) -> None:
+def test_a_changed_file_is_denied_by_lsm_alone(tmp_path: Path) -> None:
     rules = denials(tmp_path, "{s: {TargetFilename: /x}, condition: s}", category="file_event")
 
     assert [each.tier for each in plan_denials(rules, HostTiers())] == [LSM]
-    (planned,) = plan_denials(rules, HostTiers(lsm="no BPF LSM"))
-    assert (planned.tier, "opens cannot be denied (no BPF LSM)" in planned.reason) == (OBSERVE, True)
+    (planned,) = plan_denials(rules, NO_LSM)
+    assert planned.reason == (
+        "no lsm; what is held does not say whether the file is opened for reading or writing; "
+        "an execution can be ended, an open cannot"
+    )

@@ -10,7 +10,8 @@ from monitor.bpf.features import KernelFeatures, Probe
 from monitor.host.cgroups import TagHierarchy
 from monitor.host.mounts import Mount
 from monitor.host.runtimes import FoundRuntime
-from monitor.runtime.host_checks import Check, HostFacts, State, build_checks, can_observe, find_denial_tier
+from monitor.runtime.check import Check, State
+from monitor.runtime.host_checks import HostFacts, build_checks, can_observe, find_denial_tier
 from tests.support.hosts import GOOD, GOOD_FEATURES, refused, with_facts, with_features
 
 
@@ -97,13 +98,14 @@ def test_all_active_modules_are_kept_when_bpf_is_added() -> None:
     (check,) = not_ok(facts)
 
     assert 'lsm=lockdown,landlock,yama,apparmor,bpf"' in check.fix
-    assert find_denial_tier(facts) == "kill"
+    assert find_denial_tier(facts) == "hold"
 
 
-def test_listed_and_refused_is_tier_kill() -> None:
+def test_listed_and_refused_is_tier_hold_or_kill() -> None:
     facts = with_features(lsm_programs=refused())
 
-    assert find_denial_tier(facts) == "kill"
+    assert find_denial_tier(facts) == "hold"
+    assert find_denial_tier(msgspec.structs.replace(facts, hold_obstacle="no fanotify")) == "kill"
     assert "bpf is an active module, yet LSM programs are refused (Operation not permitted)" in {
         check.finding for check in not_ok(facts)
     }
@@ -131,7 +133,7 @@ def test_without_privilege_nothing_is_claimed() -> None:
 
     assert [name for name, state in states.items() if state is State.BLOCKER] == ["privilege"]
     assert {name for name, state in states.items() if state is State.UNKNOWN} == {
-        *("programs", "ring buffer", "memory", "tracefs", "lockdown", "bpffs", "bpf lsm")
+        *("programs", "ring buffer", "memory", "tracefs", "lockdown", "bpffs", "bpf lsm", "hold")
     }
     assert not can_observe(build_checks(facts))
     assert find_denial_tier(facts) == "unknown"

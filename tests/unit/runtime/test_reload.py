@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,9 +35,16 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 def reload_once(load: Callable[[], RuleSet], put_in_force: Callable[[RuleSet], None]) -> tuple[int, str]:
     async def run() -> tuple[int, str]:
-        return await Reloader(OLD, load, put_in_force, ServiceManager()).request()
+        return await Reloader(OLD, load, as_coroutine(put_in_force), ServiceManager()).request()
 
     return asyncio.run(run())
+
+
+def as_coroutine(put_in_force: Callable[[RuleSet], object]) -> Callable[[RuleSet], Awaitable[None]]:
+    async def put(rules: RuleSet) -> None:
+        put_in_force(rules)
+
+    return put
 
 
 def fail(error: Exception) -> RuleSet:
@@ -107,7 +114,7 @@ def test_who_asks_during_a_load_gets_a_later_one_and_all_who_wait_share_it() -> 
         return NEW if len(began) == 2 else OLD
 
     async def run() -> list[tuple[int, str]]:
-        reloader = Reloader(OLD, load, lambda _: None, ServiceManager())
+        reloader = Reloader(OLD, load, as_coroutine(lambda _: None), ServiceManager())
         first = reloader.request()
         await asyncio.to_thread(first_runs.wait, WAIT_S)
         later = [reloader.request() for _ in range(50)]
@@ -123,7 +130,7 @@ def test_who_asks_during_a_load_gets_a_later_one_and_all_who_wait_share_it() -> 
 
 def test_who_asked_and_went_keeps_nobody_from_the_answer() -> None:
     async def run() -> tuple[int, str]:
-        reloader = Reloader(OLD, lambda: NEW, lambda _: None, ServiceManager())
+        reloader = Reloader(OLD, lambda: NEW, as_coroutine(lambda _: None), ServiceManager())
         gone, stays = reloader.request(), reloader.request()
         gone.cancel()
         return await stays

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.host.cgroups import TagHierarchy
 from monitor.model.events import AnyEvent, CgroupCreate, CgroupRemove, Namespaces
 from monitor.model.ids import CgroupId, TaskFacts, Tgid
 from monitor.runtime.tagging import CHECKS_PER_S, FULL_CHECK_EVERY_NS, SETTLE_NS, Tagging
@@ -24,8 +25,8 @@ class Kernel:
     def read_tasks(self) -> list[TaskFacts]:
         return self.tasks
 
-    def set_tag_hierarchy(self, controller: str, hierarchy_id: int) -> None:
-        self.told.append((controller, hierarchy_id))
+    def set_tag_hierarchy(self, hierarchy: TagHierarchy) -> None:
+        self.told.append((hierarchy.controller, hierarchy.hierarchy_id))
 
 
 class Scene:

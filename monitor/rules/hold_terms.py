@@ -1,9 +1,9 @@
-"""Which terms of the kernel's policy are for tier `hold`, and why the others are not. The service's side."""
+"""Which terms of the kernel's policy are for tier `hold`, and why the others are not."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from monitor.gate.policy import DIMENSIONS, HELD_FLAGS
+from monitor.model.held import DIMENSIONS, HELD_FLAGS
 from monitor.model.kernel_policy import Dimension
 from monitor.rules.ir import AnyNode, Flag
 from monitor.rules.kernel_policy import PolicyTerm

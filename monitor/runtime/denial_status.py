@@ -1,0 +1,55 @@
+"""What `stockade status` says of denial: rules by tier, the gate's counters, and what a human should know of both."""
+
+import os
+from collections.abc import Iterator
+
+from monitor.runtime.denying import Denying
+from monitor.runtime.holding import Holding
+from monitor.sinks.status import DenialStatus, HoldStatus
+
+
+def build_denial_status(denying: Denying) -> DenialStatus:
+    """Now; the gate's counters are a second old."""
+    return DenialStatus(rules=denying.rule_counts, hold=_build_hold(denying.holding))
+
+
+def list_denial_notes(denying: Denying) -> Iterator[str]:
+    """What is denied less than somebody may think."""
+    for each in denying.planned:
+        if not each.tiers:
+            yield f"rule {each.deny.rule.name} denies nothing: {each.reason}"
+    if denying.kernel.pin_obstacle:
+        yield f"{denying.kernel.pin_obstacle}: denial would not outlive the service"
+    supervisor = denying.holding.supervisor
+    if supervisor is None:
+        return
+    if supervisor.readiness is None:
+        yield "the gate does not run just now: what tier hold denies is not held"
+    if supervisor.health.refused:
+        yield f"the gate has refused the deny rules, those of before hold: {supervisor.health.refused}"
+    for device, error in supervisor.health.unmarked.items():
+        yield f"the file system {os.major(device)}:{os.minor(device)} cannot be held: {error}"
+
+
+def _build_hold(holding: Holding) -> HoldStatus | None:
+    supervisor = holding.supervisor
+    if supervisor is None:
+        return None
+    counts, report, health = holding.read_counts(), holding.last_report, supervisor.health
+    return HoldStatus(
+        is_running=supervisor.readiness is not None,
+        rules=holding.rule_count,
+        file_systems=report.marks if report else 0,
+        held=counts["held"],
+        denied=counts["denied"],
+        known=counts["ignored"],
+        exempted=counts["exempted"],
+        unread=counts["failed"],
+        hurried=counts["hurried"],
+        untold=counts["dropped"],
+        breaches=counts["breaches"],
+        slowest_us=report.slowest_us if report else 0,
+        starts=health.starts,
+        missed_deadlines=health.missed_deadlines,
+        deaths=health.deaths,
+    )
