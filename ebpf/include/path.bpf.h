@@ -12,6 +12,7 @@
 #ifndef STOCKADE_PATH_BPF_H
 #define STOCKADE_PATH_BPF_H
 
+#include "dentry.bpf.h"
 #include "emit.bpf.h"
 
 #define PATH_DEPTH_MAX 2100 /* 4,096 bytes hold at most 2,048 components; the rest are mounts */
@@ -28,11 +29,6 @@ struct path_walk {
 	struct dentry *mount_root;
 	struct mount *mount;
 };
-
-static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
-{
-	return (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
-}
 
 /* False when the name does not fit any more. The first byte stays free: a key of a trie begins one byte before its
  * path. */
@@ -66,14 +62,16 @@ static __always_inline bool path_hangs_in_the_air(struct slot *slot)
 
 static long path_step(u32 index, struct path_walk *walk)
 {
-	struct dentry *dentry = walk->dentry, *parent;
-	struct mount *mount = walk->mount, *above;
-	struct qstr name;
+	struct dentry *dentry = walk->dentry;
+	struct dentry_facts facts;
+	struct mount_facts here;
+	struct mount *above;
 
 	if (dentry == walk->mount_root) {
-		above = BPF_CORE_READ(mount, mnt_parent);
-		if (above != mount && above) {
-			walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		mount_probe(walk->mount, &here);
+		above = here.parent;
+		if (above != walk->mount && above) {
+			walk->dentry = here.mountpoint;
 			walk->mount_root = BPF_CORE_READ(above, mnt.mnt_root);
 			walk->mount = above;
 			return 0;
@@ -81,18 +79,16 @@ static long path_step(u32 index, struct path_walk *walk)
 		if (!path_hangs_in_the_air(walk->slot))
 			return 1;
 	}
-	parent = BPF_CORE_READ(dentry, d_parent);
-	name.name = BPF_CORE_READ(dentry, d_name.name);
-	name.len = BPF_CORE_READ(dentry, d_name.len);
-	if (parent == dentry) {
+	dentry_probe(dentry, &facts);
+	if (facts.parent == dentry) {
 		/* A root that is no mount's: an anonymous file (memfd, pipe), a tree cut loose, a whole file system. */
-		if (name.len > 1)
-			path_prepend(walk->slot, name.name, name.len);
+		if (facts.length > 1)
+			path_prepend(walk->slot, facts.name, facts.length);
 		return 1;
 	}
-	if (!path_prepend(walk->slot, name.name, name.len))
+	if (!path_prepend(walk->slot, facts.name, facts.length))
 		return 1;
-	walk->dentry = parent;
+	walk->dentry = facts.parent;
 	return 0;
 }
 
