@@ -6,6 +6,7 @@
 #include "kernel_types.bpf.h"
 #include "events.h"
 #include "policy.h"
+#include "guard.h"
 
 struct process_fork_event anchor_process_fork;
 struct process_exec_event anchor_process_exec;
@@ -45,3 +46,8 @@ enum policy_event anchor_policy_event;
 enum policy_container anchor_policy_container;
 enum policy_flag anchor_policy_flag;
 enum denial_hook anchor_denial_hook;
+struct guard_key anchor_guard_key;
+enum guard_size anchor_guard_size;
+enum guard_kind anchor_guard_kind;
+enum guarded_kind anchor_guarded_kind;
+enum guard_mark anchor_guard_mark;

@@ -36,8 +36,7 @@ def get_sensors_object(package: Path = _PACKAGE) -> Path:
     Raises:
         FileNotFoundError: they were not built.
     """
-    places = package / "_data" / "bpf" / "sensors.bpf.o", package.parent / "ebpf" / "build" / "sensors.bpf.o"
-    return _get("the BPF objects are not built", places, "run `make -C ebpf` in the checkout (scripts/run does)")
+    return _get_object("sensors.bpf.o", package)
 
 
 def get_enforcement_object(package: Path = _PACKAGE) -> Path:
@@ -46,7 +45,20 @@ def get_enforcement_object(package: Path = _PACKAGE) -> Path:
     Raises:
         FileNotFoundError: it was not built.
     """
-    places = package / "_data" / "bpf" / "enforce.bpf.o", package.parent / "ebpf" / "build" / "enforce.bpf.o"
+    return _get_object("enforce.bpf.o", package)
+
+
+def get_guard_object(package: Path = _PACKAGE) -> Path:
+    """Answer the object of the guards.
+
+    Raises:
+        FileNotFoundError: it was not built.
+    """
+    return _get_object("guard.bpf.o", package)
+
+
+def _get_object(name: str, package: Path) -> Path:
+    places = package / "_data" / "bpf" / name, package.parent / "ebpf" / "build" / name
     return _get("the BPF objects are not built", places, "run `make -C ebpf` in the checkout (scripts/run does)")
 
 

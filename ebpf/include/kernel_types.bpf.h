@@ -323,6 +323,18 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
+struct bpf_map {
+	u32 id;
+};
+
+struct bpf_prog_aux {
+	u32 id;
+};
+
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+};
+
 struct bpf_iter_meta {
 	struct seq_file *seq;
 	u64 session_id;

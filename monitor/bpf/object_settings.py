@@ -20,16 +20,25 @@ class LayoutMismatch(LibbpfError):
     """The object was built from another events.h than the decoder."""
 
 
+def check_layout(bpf_object: BpfObject) -> None:
+    """Make sure that both sides mean the same.
+
+    Raises:
+        LayoutMismatch: they do not.
+    """
+    if int.from_bytes(bpf_object.variable_view("layout_fingerprint"), "little") != layout.FINGERPRINT:
+        raise LayoutMismatch(
+            errno.EINVAL, f"{bpf_object.path} was built from another events.h (make -C ebpf clean all mends it)"
+        )
+
+
 def prepare_records(bpf_object: BpfObject, *, slots: int, urgent_bytes: int, limits: LimiterSettings) -> None:
     """Say how records are made and limited.
 
     Raises:
         LayoutMismatch: the object's records are not the decoder's.
     """
-    if int.from_bytes(bpf_object.variable_view("layout_fingerprint"), "little") != layout.FINGERPRINT:
-        raise LayoutMismatch(
-            errno.EINVAL, f"{bpf_object.path} was built from another events.h (make -C ebpf clean all mends it)"
-        )
+    check_layout(bpf_object)
     bpf_object.set_rodata("slot_count", struct.pack("<I", slots))
     bpf_object.set_rodata("limit_per_s", struct.pack("<2Q", limits.bulk_per_s, limits.exec_per_s))
     bpf_object.set_rodata("limit_burst", struct.pack("<2Q", limits.bulk_burst, limits.exec_burst))

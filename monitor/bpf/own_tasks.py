@@ -12,10 +12,10 @@ class TaskMaps(Protocol):
         """Set one entry."""
 
 
-def mark_own_process(maps: TaskMaps) -> None:
-    """Make this process and its future children and threads the service's own."""
+def mark_own_process(maps: TaskMaps, name: str = "own_tasks", mark: int = 1) -> None:
+    """Make this process and its future children and threads the service's own, in this table of marks."""
     pidfd = os.pidfd_open(os.getpid())
     try:
-        maps.map_update("own_tasks", struct.pack("<i", pidfd), struct.pack("<I", 1))
+        maps.map_update(name, struct.pack("<i", pidfd), struct.pack("<I", mark))
     finally:
         os.close(pidfd)

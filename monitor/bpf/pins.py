@@ -21,6 +21,8 @@ from monitor.bpf.libbpf import BpfObject, open_pin
 from monitor.bpf.syscalls import mount_bpffs, read_filesystem_magic
 
 BPF_FS_MAGIC: Final = 0xCAFE4A11
+GUARDS: Final = "guards_"
+"""Begins the names of generations of guards; the others deny."""
 _COMPLETE: Final = "complete"
 _MAP: Final = "map_"
 _LINK: Final = "link_"
@@ -117,14 +119,18 @@ def find_pin_obstacle(pin_dir: Path) -> str:
     return "" if probe else f"no bpffs at {pin_dir}, and none can be mounted: {probe.reason}"
 
 
-def list_generations(pin_dir: Path) -> list[PinFolder]:
-    """All that is pinned, oldest first; empty where there is no bpffs."""
+def read_pin_device(pin_dir: Path) -> int:
+    """``st_dev`` of the bpffs."""
+    return pin_dir.stat().st_dev
+
+
+def list_generations(pin_dir: Path, *, guards: bool = False) -> list[PinFolder]:
+    """All that is pinned of what denies, or of the guards, oldest first; empty where there is no bpffs."""
     try:
         if read_filesystem_magic(pin_dir) != BPF_FS_MAGIC:
             return []
-        folders = sorted(
-            (path for path in pin_dir.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns
-        )
+        found = [path for path in pin_dir.iterdir() if path.is_dir() and path.name.startswith(GUARDS) is guards]
+        folders = sorted(found, key=lambda path: path.stat().st_mtime_ns)
     except OSError:
         return []
     return [PinFolder(pin_dir, path.name) for path in folders]

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from monitor.bpf.guards import LET_GO_S
 from monitor.cli.output import ExitCode, fail, quiet_end
 from monitor.cli.settings_options import load_or_fail
 from monitor.runtime.errors import AlreadyRunning, StartError
@@ -33,6 +34,8 @@ def detach(**options: Any) -> None:
         fail(str(error), ExitCode.HOST)
     try:
         count = detach_all(settings.pin_dir)
+    except PermissionError:
+        fail(f"the guards of the last service hold for {LET_GO_S} s after its end: try again then", ExitCode.HOST)
     finally:
         lock.release()
     click.echo(escape_text(f"denial is ended ({settings.pin_dir})" if count else "nothing is attached"))

@@ -80,6 +80,9 @@ def _show_head(status: Status) -> None:
     parts = [f"mode {status.mode}"]
     if status.tier:
         parts.append(f"tier {status.tier}")
+    if status.guards.on:
+        refused = sum(status.guards.refused.values())
+        parts.append(f"guarded, {refused} attempts refused" if refused else "guarded")
     if own.pss_bytes:
         parts.append(f"{format_bytes(own.pss_bytes)} of memory, {own.cpu_percent:.1f} % of a core")
     if status.hierarchy:

@@ -68,6 +68,8 @@ class EnforcementSettings(Struct, frozen=True):
     """``auto`` (for each rule the best that there is), ``lsm``, ``hold``, ``kill`` or ``none``."""
     on_exit: str = "detach"
     """``detach``: denial ends when the service is stopped; ``keep``: it goes on. A crash never ends it."""
+    guards: bool = False
+    """Root cannot end the service, unpin or unload it by the way (mode enforce, tier ``lsm``)."""
     hold_paths: tuple[Path, ...] = ()
     """The file systems of these are held too, beside the containers' own: every exec there waits for the gate."""
     hold_deadline_ms: int = 1_000

@@ -53,4 +53,14 @@ CONTAINER_LEFT: Final = Rule(
     score=60,
     location=_LOCATION,
 )
-BUILTIN_RULES: Final = (RISK_THRESHOLD, EVENTS_LOST, SERVICE_FAILURE, RESPONSE_FAILED, CONTAINER_LEFT)
+GUARD_REFUSED: Final = Rule(
+    id="a3d7c2f1-84be-4b6c-9e05-5d1f7a2c6b38",
+    name="guard_refused",
+    title="Somebody tried to end the monitor",
+    severity=Severity.HIGH,
+    status="stable",
+    description="A signal, ptrace, a BPF call or a write at the service, its pins or its cgroup; the kernel refused.",
+    tags=("attack.defense-evasion", "attack.t1562.001"),
+    location=_LOCATION,
+)
+BUILTIN_RULES: Final = (RISK_THRESHOLD, EVENTS_LOST, SERVICE_FAILURE, GUARD_REFUSED, RESPONSE_FAILED, CONTAINER_LEFT)

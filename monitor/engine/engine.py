@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from monitor.config.settings import EngineSettings
 from monitor.engine.alerts import AlertWriter
-from monitor.engine.builtin_rules import CONTAINER_LEFT, EVENTS_LOST, RESPONSE_FAILED, SERVICE_FAILURE
+from monitor.engine.builtin_rules import CONTAINER_LEFT, EVENTS_LOST, GUARD_REFUSED, RESPONSE_FAILED, SERVICE_FAILURE
 from monitor.engine.containers import ContainerTable
 from monitor.engine.correlate import Correlated, Correlator
 from monitor.engine.decide import Decider
@@ -46,6 +46,7 @@ from monitor.model.events import (
     FileChange,
     FileEvent,
     FileOpen,
+    GuardRefused,
     LossReport,
     PolicyChange,
     ProcessesKilled,
@@ -129,6 +130,7 @@ class Engine:
             ContainerResolved: self._on_container_resolved,
             LossReport: self._on_loss,
             ServiceFailure: self._on_service_failure,
+            GuardRefused: self._on_guard_refused,
             ContainerFrozen: self._on_response,
             ContainerThawed: self._on_response,
             ContainerKilled: self._on_response,
@@ -397,6 +399,13 @@ class Engine:
         context = Context(event, _NOBODY, EMPTY_IMAGE, None, None)
         detection = Detection(SERVICE_FAILURE, context, f"{event.part}: {event.text}")
         self._alerts.write_notice(detection, effects, about=event.part)
+
+    def _on_guard_refused(self, event: GuardRefused, effects: list[Effect]) -> None:
+        event = replace(event, ktime_ns=self._now_ns)
+        context = Context(event, _NOBODY, EMPTY_IMAGE, None, None)
+        effects.append(EmitEvent(context))
+        detection = Detection(GUARD_REFUSED, context, f"{event.count} attempts at our {event.aimed_at} were refused")
+        self._alerts.write_notice(detection, effects, about=event.aimed_at)
 
     def _on_response(self, event: AnyResponse, effects: list[Effect]) -> None:
         effects.append(EmitEvent(self._build_response_context(event)))

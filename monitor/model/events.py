@@ -310,6 +310,15 @@ class ServiceFailure(Event, frozen=True, gc=False):
     text: str
 
 
+class GuardRefused(Event, frozen=True, gc=False):
+    """Somebody tried to end the service by the way, and the kernel refused."""
+
+    aimed_at: str
+    """``BPF objects``, ``pins``, ``processes`` or ``cgroup``."""
+    count: int
+    """Attempts since the last such event."""
+
+
 class Response(Event, frozen=True, gc=False):
     """What was done about a container, a lineage or a process (answers come back as events)."""
 
@@ -377,6 +386,7 @@ AnyEvent = (
     | CgroupAttach
     | ContainerResolved
     | ServiceFailure
+    | GuardRefused
     | ContainerFrozen
     | ContainerThawed
     | ContainerKilled

@@ -85,6 +85,11 @@ class KernelDenial:
         return self._enforcement is not None and self._enforcement.is_adopted
 
     @property
+    def is_pinned(self) -> bool:
+        """It outlives the service."""
+        return self._pinned.is_pinned
+
+    @property
     def pin_obstacle(self) -> str:
         """Why denial ends with the service, or would; empty when it does not."""
         if self._enforcement is None:

@@ -20,6 +20,7 @@ from monitor.rules.ruleset import RuleSet
 from monitor.runtime.control import ServiceControl
 from monitor.runtime.deny_checks import check_denials
 from monitor.runtime.errors import KernelSupportError
+from monitor.runtime.guarding import require_unguarded
 from monitor.runtime.instance import InstanceLock, suggest_for_run_dir
 from monitor.runtime.ports import Recorder
 from monitor.runtime.rule_sources import load_response_policy, load_rule_set
@@ -57,6 +58,7 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
     rules, responses = load_rule_set(settings), load_response_policy(settings)
     check_denials(rules)
     require_privilege()
+    require_unguarded(settings.pin_dir)
     with contextlib.ExitStack() as stack:
         stack.enter_context(before_others())
         if options.serve_sockets:

@@ -98,8 +98,12 @@ class Pinned:
 
 
 def detach_all(pin_dir: Path) -> int:
-    """End whatever is pinned there; answers how many generations there were."""
-    folders = list_generations(pin_dir)
+    """End whatever is pinned there; answers how many generations there were.
+
+    Raises:
+        PermissionError: the guards of an earlier run do not let us, yet.
+    """
+    folders = [*list_generations(pin_dir, guards=True), *list_generations(pin_dir)]
     for folder in folders:
         folder.remove()
     return len(folders)

@@ -38,6 +38,7 @@ from monitor.rules.tiers import KILL
 from monitor.runtime.denying import Denying, TierRefused
 from monitor.runtime.errors import KernelSupportError
 from monitor.runtime.exec_watch import ExecWatch
+from monitor.runtime.guarding import Guarding
 from monitor.runtime.heartbeat import CpuHeartbeat
 from monitor.runtime.hold_events import HeldTaskIds, find_task_ids
 from monitor.runtime.pipeline import Pipeline, Ports
@@ -120,6 +121,7 @@ class Service:
         )
         self.denying = Denying(settings, parts.hierarchy, self, parts.origin.boot_id)
         self.pipeline.ports.tags = (parts.sensors, self.denying)
+        self.guarding = Guarding(settings, self.pipeline.feed_event)
         self.tagging = Tagging(parts.hierarchy, self, self.pipeline.feed_event, self.engine.is_host_cgroup)
         self.pipeline.ports.gate = self.tagging.admit if self.tagging.is_watching else None
         self.reader = RingReader(
@@ -259,6 +261,7 @@ class Service:
 
     async def _deny_by(self, rules: RuleSet) -> None:
         await self.denying.replace_rules(rules)
+        self.guarding.follow(self.denying.kernel.tier, is_pinned=self.denying.kernel.is_pinned)
         tiers = dict.fromkeys(self.denying.ended_in_kernel, KILL)
         self._replace_facts(structs.replace(self._guardrail_facts, deny_tiers=tiers))
 
@@ -334,6 +337,7 @@ class Service:
         if self._ticks % HEARTBEAT_EVERY_TICKS == 0:
             self._check_heartbeat(now)
         self.denying.on_tick()
+        self.guarding.on_tick()
         for act in self.on_tick:
             act()
 
@@ -362,6 +366,7 @@ class Service:
         self._is_stopped = True
         self.responses.stop()
         self.reader.stop()
+        self.guarding.stop()
         self.denying.stop()
         self.sensors.detach()  # first: on a busy host the rings never run dry
         end = time.monotonic() + STOP_READ_S

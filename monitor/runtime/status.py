@@ -24,6 +24,7 @@ from monitor.sinks.ecs_fill import KINDS
 from monitor.sinks.status import (
     ContainerStatus,
     DroppedStatus,
+    GuardsStatus,
     InactiveRule,
     LostStatus,
     RateMeter,
@@ -82,6 +83,7 @@ class StatusBuilder:
             host_name=parts.origin.host_name,
             boot_id=parts.origin.boot_id,
             tier=service.denying.tier,
+            guards=GuardsStatus(service.guarding.is_on, service.guarding.refused),
             mode=parts.settings.mode,
             hierarchy=f"{service.tagging.hierarchy.name} at {service.tagging.hierarchy.mount}",
             sensors=self._sensors(),
@@ -149,6 +151,8 @@ class StatusBuilder:
         if service.silent_cpus:
             cpus = ", ".join(map(str, sorted(service.silent_cpus)))
             notes.append(f"CPU {cpus} delivers no events: restart the service")
+        if service.guarding.obstacle:
+            notes.append(f"{service.guarding.obstacle}: this service is not guarded")
         if service.responses.save_error:
             notes.append(f"{service.responses.save_error}: after a crash what is frozen now stays frozen")
         if not service.sees_whole_host:

@@ -22,6 +22,7 @@ from monitor.model.events import (
     Denial,
     FileChange,
     FileOpen,
+    GuardRefused,
     LossReport,
     PolicyChange,
     ProcessesKilled,
@@ -64,6 +65,7 @@ KINDS: Final[dict[type, Kind]] = {
     LossReport: Kind("loss", ("host",), ("error",)),
     PolicyChange: Kind("policy-change", ("configuration",), ("change",)),
     ServiceFailure: Kind("service-failure", ("host",), ("error",)),
+    GuardRefused: Kind("guard-refused", ("host",), ("denied",)),
     ContainerFrozen: Kind("container-frozen", ("process",), ("change",)),
     ContainerThawed: Kind("container-thawed", ("process",), ("change",)),
     ContainerKilled: Kind("container-killed", ("process",), ("end",)),
@@ -292,6 +294,11 @@ def _fill_failure(event: ServiceFailure, document: Document) -> None:
     nested(document, "stockade")["part"] = event.part
 
 
+def _fill_guard_refused(event: GuardRefused, document: Document) -> None:
+    document["message"] = f"{event.count} attempts at our {event.aimed_at} were refused"
+    nested(document, "stockade")["part"] = "guards"
+
+
 def _fill_response(event: AnyResponse, document: Document) -> None:
     """What was done; the container itself, if it is known, is in the common part."""
     own = nested(document, "stockade")
@@ -349,6 +356,7 @@ _FILLERS: Final[dict[type, Callable[..., None]]] = {
     ContainerResolved: _fill_resolved,
     LossReport: _fill_loss,
     ServiceFailure: _fill_failure,
+    GuardRefused: _fill_guard_refused,
     ContainerFrozen: _fill_response,
     ContainerThawed: _fill_response,
     ContainerKilled: _fill_response,

@@ -159,6 +159,14 @@ class DenialStatus(Struct, frozen=True):
     """None while no gate is needed."""
 
 
+class GuardsStatus(Struct, frozen=True):
+    """Whether root is kept from ending the service by the way."""
+
+    on: bool = False
+    refused: dict[str, int] = field(default_factory=dict)
+    """Attempts, by what they were aimed at."""
+
+
 class SelfStatus(Struct, frozen=True):
     """What the service itself uses."""
 
@@ -181,6 +189,7 @@ class Status(Struct, frozen=True, rename={"own": "self"}):
     boot_id: str = ""
     tier: str = ""
     """Strongest denial in force: ``lsm``, ``hold``, ``kill``; ``observe`` where nothing is denied."""
+    guards: GuardsStatus = GuardsStatus()
     mode: str = "audit"
     hierarchy: str = ""
     """Whose cgroups tell containers apart, and where it is mounted: ``cgroup2 at /sys/fs/cgroup``."""

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x9c7fa3985dafdf1c
+FINGERPRINT: Final = 0xf83104b03c700aca
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -62,6 +62,29 @@ FILE_TMPFS: Final = 32
 FILE_UPPER_LAYER: Final = 64
 FILE_UPPER_UNKNOWN: Final = 128
 FILE_PATH_CLAIMED: Final = 256
+
+# enum guard_kind
+GUARD_OBJECT: Final = 0
+GUARD_PINS: Final = 1
+GUARD_TASK: Final = 2
+GUARD_CGROUP: Final = 3
+GUARD_KINDS: Final = 4
+
+# enum guard_mark
+GUARD_MARK_FORKED_BY_FIRST: Final = 1
+GUARD_MARK_OURS: Final = 2
+
+# enum guard_size
+GUARD_SIZE_UNIT_DEPTH: Final = 4
+GUARD_SIZE_NAME: Final = 64
+GUARD_SIZE_LET_GO_S: Final = 60
+
+# enum guarded_kind
+GUARDED_MAP: Final = 1
+GUARDED_PROGRAM: Final = 2
+GUARDED_LINK: Final = 3
+GUARDED_CGROUP: Final = 4
+GUARDED_CGROUP_ABOVE: Final = 5
 
 # enum loss_reason
 LOSS_RING_FULL: Final = 0
@@ -184,6 +207,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "file_change_event": Struct("<HHIIIQQQQQIIQQQIIIIIIHHHH"),  # 120 bytes
     "file_identity": Struct("<QQII"),  # 24 bytes
     "file_open_event": Struct("<HHIIIQQQQQIIQQIIIIIiIHH"),  # 112 bytes
+    "guard_key": Struct("<QQ"),  # 16 bytes
     "loss_key": Struct("<QII"),  # 16 bytes
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
     "open_interest_value": Struct("<II"),  # 8 bytes
@@ -303,6 +327,10 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "padding",
         "path_offset",
         "path_length",
+    ),
+    "guard_key": (
+        "kind",
+        "number",
     ),
     "loss_key": (
         "cgroup_id",

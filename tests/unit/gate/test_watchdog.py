@@ -60,6 +60,7 @@ def test_a_gate_does_not_outlive_the_service() -> None:
     pulse, (ours, theirs) = Pulse(), socket.socketpair()
     gate = os.fork()
     if gate == 0:
+        ours.close()
         beat(pulse, 60)
         os._exit(0)
     ours.close()
