@@ -94,14 +94,15 @@ class HeldFacts:
 
     @Lazy
     def shown_path(self) -> str | None:
-        """The file's path as its mount namespace shows it; None: longer than the kernel writes."""
+        """The file's path as its mount namespace shows it; None: longer than the kernel writes.
+
+        Behind a name that was removed the kernel writes that, though the file may have others. Whose name really
+        ends so is judged as if it did not.
+        """
         try:
-            path = read_link(f"/proc/self/fd/{self._fd}")
+            return read_link(f"/proc/self/fd/{self._fd}").removesuffix(_DELETED)
         except OSError:
             return None
-        if path.endswith(_DELETED) and self.status.st_nlink == 0:
-            return path.removesuffix(_DELETED)
-        return path
 
     @Lazy
     def path(self) -> str | None:

@@ -48,6 +48,16 @@ class Way(NamedTuple):
 NOWHERE: frozenset[str] = frozenset()
 IN_LSM = frozenset({LSM})
 
+HELD_BY_PATH = frozenset(
+    {
+        *("direct", "relative", "dot-dot", "symbolic-link", "self-root", "self-fd", "empty-path", "map-files"),
+        *("from-before", "vfork", "thread", "32bit-call", "chroot", "replaced", "removed", "script", "asked"),
+    }
+)
+"""The ways that tier `hold` denies by the program's exact path: it knows files by that name alone."""
+HELD_STOPS = (SUFFIX, READING, DELETED)
+"""Other kinds of rules that tier `hold` decides."""
+
 WAYS = (
     # Another name for the same path: the kernel has resolved it.
     Way("direct"),
