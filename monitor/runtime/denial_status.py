@@ -35,7 +35,7 @@ def _build_hold(holding: Holding) -> HoldStatus | None:
     supervisor = holding.supervisor
     if supervisor is None:
         return None
-    counts, report, health = holding.read_counts(), holding.last_report, supervisor.health
+    counts, report = holding.read_counts(), holding.last_report
     return HoldStatus(
         is_running=supervisor.readiness is not None,
         rules=holding.rule_count,
@@ -49,7 +49,7 @@ def _build_hold(holding: Holding) -> HoldStatus | None:
         untold=counts["dropped"],
         breaches=counts["breaches"],
         slowest_us=report.slowest_us if report else 0,
-        starts=health.starts,
-        missed_deadlines=health.missed_deadlines,
-        deaths=health.deaths,
+        starts=counts["starts"],
+        missed_deadlines=counts["missed_deadlines"],
+        deaths=counts["deaths"],
     )

@@ -36,6 +36,7 @@ REPORT_EVERY_TICKS: Final = 2
 LOOKS: Final = 3
 """At a container's first programs: its own tmpfs are mounted by then."""
 _COUNTED: Final = ("held", "denied", "exempted", "ignored", "failed", "hurried", "dropped", "breaches")
+_HEALTH: Final = ("starts", "missed_deadlines", "deaths")
 
 
 class Neighbours(Protocol):
@@ -79,7 +80,7 @@ class Holding:
         self._ticks = 0
         self._polling: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter()
-        """Of gates that have ended."""
+        """Of gates that have ended, as far as they told."""
         self._report: Report | None = None
         self._reported_start = 0
         self._dropped_told = 0
@@ -133,6 +134,8 @@ class Holding:
         if not self._applied:
             supervisor, self._supervisor, self._policy = self._supervisor, None, None
             await supervisor.stop()
+            self._keep_counts()
+            self._counts.update({name: getattr(supervisor.health, name) for name in _HEALTH})
             return
         try:
             self._keep(await self._supervisor.report())
@@ -149,7 +152,7 @@ class Holding:
         self._folder.tell(time.monotonic_ns() + FOLD_NS)
 
     def _on_end(self, why: str) -> None:
-        text = f"{why}: what was executed until the next one runs was not held"
+        text = f"the gate has ended, {why}: what is executed until the next one runs is not held"
         self._neighbours.feed_event(ServiceFailure(time.monotonic_ns(), "gate", text))
 
     # --- rules and containers ------------------------------------------------------------------
@@ -260,14 +263,21 @@ class Holding:
     def _keep(self, report: Report) -> None:
         assert self._supervisor is not None
         starts = self._supervisor.health.starts
-        if self._report is not None and starts != self._reported_start:
-            self._counts.update(_count(self._report))
+        if starts != self._reported_start:
+            self._keep_counts()
         self._report, self._reported_start = report, starts
 
+    def _keep_counts(self) -> None:
+        if self._report is not None:
+            self._counts.update(_count(self._report))
+            self._report = None
+
     def read_counts(self) -> dict[str, int]:
-        """What all gates have done so far, those that have ended as far as they told."""
-        now = _count(self._report) if self._report is not None else dict.fromkeys(_COUNTED, 0)
-        return {name: count + self._counts[name] for name, count in now.items()}
+        """What all gates have done so far, and what became of them."""
+        now = _count(self._report) if self._report is not None else {}
+        if self._supervisor is not None:
+            now |= {name: getattr(self._supervisor.health, name) for name in _HEALTH}
+        return {name: now.get(name, 0) + self._counts[name] for name in (*_COUNTED, *_HEALTH)}
 
     @property
     def last_report(self) -> Report | None:
