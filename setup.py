@@ -10,7 +10,10 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CHECKOUT = Path(__file__).resolve().parent
-DATA = {"rules": ("rules", "**/*.yml"), "bpf": ("ebpf/build", "sensors.bpf.o", "enforce.bpf.o", "guard.bpf.o")}
+DATA = {
+    "rules": ("rules", "**/*.yml"),
+    "bpf": ("ebpf/build", "sensors.bpf.o", "enforce.bpf.o", "guard.bpf.o", "inspect.bpf.o"),
+}
 """Folder below ``monitor/_data`` -> folder and patterns in the checkout."""
 
 

@@ -44,6 +44,7 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	if (!slot)
 		return judge_blindly(&judgement);
 	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
+	judge_file(&judgement, file->f_inode, POLICY_EXECUTABLE);
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_EXECUTABLE);
 	is_denied = judgement.summary && judgement_conclude(&judgement);
@@ -85,6 +86,7 @@ static __always_inline bool open_is_denied(struct file *file, struct task_struct
 		return judge_blindly(&judgement);
 	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
 	judge_program(&judgement, slot, task, task, POLICY_EXECUTABLE);
+	judge_file(&judgement, file->f_inode, POLICY_FILE);
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_FILE);
 	is_denied = judgement.summary && judgement_conclude(&judgement);

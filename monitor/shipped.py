@@ -62,6 +62,16 @@ def _get_object(name: str, package: Path) -> Path:
     return _get("the BPF objects are not built", places, "run `make -C ebpf` in the checkout (scripts/run does)")
 
 
+def get_inspection_object(package: Path = _PACKAGE) -> Path:
+    """Answer the object that tells which file a descriptor is.
+
+    Raises:
+        FileNotFoundError: it was not built.
+    """
+    places = package / "_data" / "bpf" / "inspect.bpf.o", package.parent / "ebpf" / "build" / "inspect.bpf.o"
+    return _get("the BPF objects are not built", places, "run `make -C ebpf` in the checkout (scripts/run does)")
+
+
 def _get(lack: str, places: tuple[Path, ...], mend: str) -> Path:
     for place in places:
         if place.exists():

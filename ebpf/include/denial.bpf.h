@@ -10,6 +10,7 @@
 
 #include "emit.bpf.h"
 #include "limit.bpf.h"
+#include "policy_file.bpf.h"
 #include "policy_match.bpf.h"
 #include "runtime_mark.bpf.h"
 
@@ -39,7 +40,7 @@ static __always_inline void denial_submit(struct judgement *judgement, struct sl
 	event->device = device_number(inode->i_sb->s_dev);
 	event->generation = judgement->generation;
 	event->hook = hook;
-	event->file_flags = slot->path_flags | file_flags;
+	event->file_flags = slot->path_flags | file_flags | (judgement_is_by_file(judgement) ? FILE_KNOWN : 0);
 	event->file_mode = inode->i_mode;
 	record_append_path(slot, &event->path);
 	record_append(slot, &event->terms, judgement->terms, sizeof(judgement->terms));
@@ -83,6 +84,7 @@ static __always_inline void judge_program(struct judgement *judgement, struct sl
 		judge_unread(judgement, dimension + 1);
 		return;
 	}
+	judge_file(judgement, BPF_CORE_READ(file, f_inode), dimension);
 	path_resolve(slot, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), task);
 	judge_path(judgement, slot, dimension);
 }

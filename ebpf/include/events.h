@@ -41,6 +41,7 @@ enum file_flag {
 	FILE_UPPER_LAYER = 1 << 6,   /* overlayfs: written since the image */
 	FILE_UPPER_UNKNOWN = 1 << 7, /* this kernel's overlay types are not to be had */
 	FILE_PATH_CLAIMED = 1 << 8,  /* text from user memory, not resolved */
+	FILE_KNOWN = 1 << 9,	     /* of a denial: by which file it is, not by this name of it */
 };
 
 enum exec_flag {

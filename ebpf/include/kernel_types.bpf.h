@@ -91,6 +91,7 @@ struct inode {
 	u16 i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	u32 i_generation;
 	s64 i_size;
 	union {
 		const unsigned int i_nlink;
@@ -152,6 +153,28 @@ struct file {
 struct ovl_inode {
 	struct inode vfs_inode;
 	struct dentry *__upperdentry;
+};
+
+struct ovl_path {
+	struct dentry *dentry;
+};
+
+/* Where the file of a lower layer hangs: up to 6.0, up to 6.4, since. */
+struct ovl_inode___with_inode {
+	struct inode *lower;
+};
+
+struct ovl_inode___with_path {
+	struct ovl_path lowerpath;
+};
+
+struct ovl_entry___with_stack {
+	unsigned int __numlower;
+	struct ovl_path __lowerstack[1];
+};
+
+struct ovl_inode___with_entry {
+	struct ovl_entry___with_stack *oe;
 };
 
 struct fdtable {

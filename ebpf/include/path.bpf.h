@@ -20,7 +20,6 @@
 
 #define TMPFS_MAGIC 0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
-#define OVERLAYFS_MAGIC 0x794c7630
 #define MNT_INTERNAL 0x4000
 
 struct path_walk {

@@ -118,7 +118,11 @@ enum policy_size {
 	POLICY_KEY_BYTES = 256,	  /* a trie takes no more; one byte says which space */
 	POLICY_TEXTS = 8192,	  /* entries of each trie, both halves */
 	POLICY_NUMBERS = 4096,	  /* uids, both halves */
-	POLICY_NAMED_BITS = 8,	  /* of each dimension of bits */
+	POLICY_NOTHING = POLICY_VECTORS - 1, /* the vector without a bit; neither half's */
+	POLICY_FILES = 32768,		     /* entries of the table of files, of all containers */
+	POLICY_FILE_PATHS = 1024,	     /* what one of them may be called, as numbers */
+	POLICY_FILE_PARTS = 5,		     /* inodes behind one: itself, and what overlayfs shows of others */
+	POLICY_NAMED_BITS = 8,		     /* of each dimension of bits */
 	POLICY_COMBINATIONS = 256,
 	/* The automaton over argv; see monitor/model/argument_automaton.py for what these are. */
 	POLICY_CELLS = 65536 + 256,
@@ -182,6 +186,23 @@ enum policy_container {
 	POLICY_HOST = 0,
 	POLICY_PENDING = 1, /* a container of which user space has not spoken yet */
 	POLICY_FIRST_CONTAINER = 2,
+};
+
+/* A file that user space has found at a path that terms name, in one container: whichever name leads to it, it is that
+ * file. Its file system may give the inode to another one: the generation is then another. */
+struct policy_file_key {
+	__u64 inode;
+	__u64 device;
+	__u32 generation;
+	__u32 slot; /* of the container */
+};
+
+/* Whose path it is: half the number of its lookups. */
+enum policy_subject {
+	POLICY_SUBJECT_EXECUTABLE = 0,
+	POLICY_SUBJECT_PARENT = 1,
+	POLICY_SUBJECT_FILE = 2,
+	POLICY_SUBJECTS = 4, /* room */
 };
 
 /* Bits of POLICY_FLAGS beside enum file_flag. */

@@ -35,6 +35,11 @@ __weak u32 policy_combinations[2][POLICY_DIMENSIONS_STRIDE][POLICY_COMBINATIONS]
 __weak u32 policy_containers[2][POLICY_CONTAINERS];
 __weak u32 policy_enforced[2][POLICY_CONTAINERS];
 
+/* By half: whose files are known by their inodes, as bits of enum policy_subject; what a known file may be called, by
+ * its number: the terms that ask for its path. */
+__weak u32 policy_known[2];
+__weak u32 policy_known_files[2][POLICY_FILE_PATHS][POLICY_SUBJECTS];
+
 /* The automaton over argv. A cell: what it holds in the lower half, whose it is in the upper one. */
 __weak u32 policy_automaton[2][POLICY_AUTOMATON_WORDS];
 __weak u32 policy_cells[2][POLICY_CELLS];
@@ -67,6 +72,15 @@ struct {
 	__type(key, struct policy_number_key);
 	__type(value, u32);
 } policy_numbers __weak SEC(".maps");
+
+/* Number of what a file may be called. Full: the paths of those left out are only names. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, POLICY_FILES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct policy_file_key);
+	__type(value, u32);
+} policy_files __weak SEC(".maps");
 
 /* Slot of each cgroup of a container, and of those of the host that were asked for. Full: a cgroup without an entry
  * has its parent's. */

@@ -23,6 +23,8 @@ struct judgement {
 	u64 terms[POLICY_WORDS]; /* what it fulfils, once concluded */
 	u64 summary;		 /* words of terms that can still have a bit */
 	u32 indices[POLICY_DIMENSIONS_STRIDE];
+	u32 known[POLICY_SUBJECTS]; /* vectors of the terms that ask for the path which this file is known by */
+	u32 slot;
 	u32 enforced; /* vector of the terms that are enforced on this task */
 	u32 half;
 	u32 generation;
@@ -62,7 +64,7 @@ static __always_inline void judge_slot(struct judgement *judgement, u32 slot)
 {
 	u32 half = judgement->half & 1;
 
-	slot &= POLICY_CONTAINERS - 1;
+	judgement->slot = slot &= POLICY_CONTAINERS - 1;
 	judge(judgement, POLICY_CONTAINER, policy_containers[half][slot]);
 	judgement->enforced = policy_enforced[half][slot];
 }
@@ -79,6 +81,8 @@ static __always_inline bool judgement_open(struct judgement *judgement, u32 even
 	judgement->generation = generation;
 	judgement->half = generation & 1;
 	judgement->summary = ~0ULL;
+	for (u32 subject = 0; subject < POLICY_SUBJECTS; subject++)
+		judgement->known[subject] = POLICY_NOTHING;
 	judge(judgement, POLICY_EVENT, index);
 	return true;
 }
@@ -148,15 +152,28 @@ static __noinline u32 find_end(struct slot *slot, u32 dimension, u32 half)
 	return index ? *index : policy_unnamed[half & 1][dimension & (POLICY_DIMENSIONS_STRIDE - 1)];
 }
 
+/* Whose path it is, by how it begins and ends, or because the file is known to be the one that terms ask for. */
+static __always_inline void judge_subject(struct judgement *judgement, u32 dimension)
+{
+	const u64 *beginning = policy_vector(judgement->indices[dimension]);
+	const u64 *end = policy_vector(judgement->indices[dimension + 1]);
+	const u64 *known = policy_vector(judgement->known[dimension / 2]);
+
+	judgement->summary &= (beginning[POLICY_SUMMARY] & end[POLICY_SUMMARY]) | known[POLICY_SUMMARY];
+}
+
 /* The walked path in the slot, by `dimension` and the one after it. Of a truncated path the head is not known. */
 static __always_inline void judge_path(struct judgement *judgement, struct slot *slot, u32 dimension)
 {
-	if (slot->path_flags & FILE_PATH_TRUNCATED)
-		judge_unread(judgement, dimension);
-	else if (is_asked(judgement, dimension))
-		judge(judgement, dimension, find_beginning(slot, dimension, judgement->half & 1));
+	u32 half = judgement->half & 1;
+
+	if (is_asked(judgement, dimension))
+		judgement->indices[dimension] = slot->path_flags & FILE_PATH_TRUNCATED
+							? policy_unread[half][dimension]
+							: find_beginning(slot, dimension, half);
 	if (is_asked(judgement, dimension + 1))
-		judge(judgement, dimension + 1, find_end(slot, dimension + 1, judgement->half & 1));
+		judgement->indices[dimension + 1] = find_end(slot, dimension + 1, half);
+	judge_subject(judgement, dimension);
 }
 
 /* Can a term that is enforced here still be fulfilled? Asked before what costs: walks, scratch memory. */
@@ -168,6 +185,17 @@ static __always_inline bool may_deny(struct judgement *judgement)
 static __always_inline bool is_path_asked(struct judgement *judgement, u32 dimension)
 {
 	return is_asked(judgement, dimension) || is_asked(judgement, dimension + 1);
+}
+
+/* The terms that a name or the file itself fulfils. */
+static __always_inline void conclude_subject(struct judgement *judgement, u32 subject)
+{
+	const u64 *beginning = policy_vector(judgement->indices[2 * subject]);
+	const u64 *end = policy_vector(judgement->indices[2 * subject + 1]);
+	const u64 *known = policy_vector(judgement->known[subject]);
+
+	for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++)
+		judgement->terms[word] &= (beginning[word] & end[word]) | known[word];
 }
 
 /* The AND of all dimensions. Not zero: a term that is enforced here is among them. A global function: it is verified
@@ -185,7 +213,11 @@ __weak __noinline int judgement_conclude(struct judgement *judgement)
 	vector = policy_vector(judgement->indices[POLICY_EVENT]);
 	for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++)
 		judgement->terms[word] = vector[word];
-	for (u32 dimension = 0; dimension < POLICY_EVENT; dimension++) {
+	for (u32 subject = 0; subject <= POLICY_SUBJECT_FILE; subject++) {
+		if (judged >> 2 * subject & 3)
+			conclude_subject(judgement, subject);
+	}
+	for (u32 dimension = 2 * (POLICY_SUBJECT_FILE + 1); dimension < POLICY_EVENT; dimension++) {
 		if (!(judged >> dimension & 1))
 			continue;
 		vector = policy_vector(judgement->indices[dimension]);
@@ -199,6 +231,25 @@ __weak __noinline int judgement_conclude(struct judgement *judgement)
 	}
 	judgement->summary = left;
 	return denied != 0;
+}
+
+/* Of a concluded judgement: is a term among those that deny which the names alone would not have fulfilled? */
+__weak __noinline int judgement_is_by_file(struct judgement *judgement)
+{
+	const u64 *enforced;
+	u64 rest = 0;
+
+	if (!judgement)
+		return 0; /* for the verifier */
+	enforced = policy_vector(judgement->enforced);
+	for (u32 subject = 0; subject <= POLICY_SUBJECT_FILE; subject++) {
+		const u64 *beginning = policy_vector(judgement->indices[2 * subject]);
+		const u64 *end = policy_vector(judgement->indices[2 * subject + 1]);
+
+		for (u32 word = 0; word < POLICY_WORDS; word++)
+			rest |= judgement->terms[word] & enforced[word] & ~(beginning[word] & end[word]);
+	}
+	return rest != 0;
 }
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef STOCKADE_TASK_BPF_H
 #define STOCKADE_TASK_BPF_H
 
+#include "inode.bpf.h"
 #include "maps.bpf.h"
 #include <bpf/bpf_core_read.h>
 
@@ -61,14 +62,6 @@ static __always_inline bool cgroup_carries_tag(struct cgroup *cgroup)
 static __always_inline bool task_is_ours(struct task_struct *task)
 {
 	return bpf_task_storage_get(&own_tasks, task, NULL, 0) != NULL;
-}
-
-/* new_encode_dev() of the kernel: what stat(2) returns. */
-static __always_inline u64 device_number(u32 dev)
-{
-	u32 major = dev >> 20, minor = dev & 0xfffff;
-
-	return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
 }
 
 #endif

@@ -6,12 +6,14 @@ Containers come and go under a policy: their vectors are added to the half in fo
 
 import struct
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final, Literal, Protocol
 
 from monitor.bpf.automaton_tables import write_automaton
+from monitor.bpf.known_files import KnownFileTable
 from monitor.bpf.policy_packing import HALF_VECTORS, PackedPolicy, PolicyDoesNotFit, pack
 from monitor.bpf.syscalls import wait_for_programs
-from monitor.model.ids import CgroupId
+from monitor.model.ids import CgroupId, InodeKey
 from monitor.model.kernel_policy import ContainerTerms, PolicyTables
 from monitor.wire import _layout as layout
 
@@ -52,6 +54,7 @@ class KernelPolicyWriter:
         self._places: dict[int, int] = {}
         """Of the half in force: vector -> index."""
         maps.variable_view("policy_vectors")[: _ROW.size] = _pack_row(_EVERYTHING)
+        self.files = KnownFileTable(maps)
 
     @property
     def generation(self) -> int:
@@ -83,8 +86,11 @@ class KernelPolicyWriter:
         self._clear(half)
         base = 1 + half * HALF_VECTORS
         self._write(packed, half, base)
+        places = {vector: base + place for place, vector in enumerate(packed.vectors)}
+        self.files.write_half(half, tables.known, partial(self._find_place, half, places))
         generation[0] = following
-        self._places = {vector: base + place for place, vector in enumerate(packed.vectors)}
+        self._places = places
+        self.files.drop_what_is_left()
         return following
 
     def set_container(self, slot: int, terms: ContainerTerms) -> None:
@@ -97,6 +103,11 @@ class KernelPolicyWriter:
         scope, enforced = self._add(terms.scope), self._add(terms.enforced)
         self._row_view("policy_enforced", half, layout.POLICY_CONTAINERS)[slot] = enforced
         self._row_view("policy_containers", half, layout.POLICY_CONTAINERS)[slot] = scope
+
+    def set_files(self, slot: int, files: Mapping[InodeKey, frozenset[str]]) -> None:
+        """Say which files of a container (or of the host) lie at the exact paths of the policy."""
+        half = self.generation & 1
+        self.files.replace(slot, files, half, partial(self._find_place, half, self._places))
 
     def set_cgroup(self, cgroup_id: CgroupId, slot: int) -> None:
         """Say whose a cgroup is.
@@ -168,14 +179,19 @@ class KernelPolicyWriter:
 
     def _add(self, vector: int) -> int:
         """The index of a vector in the half in force."""
-        index = self._places.get(vector)
-        if index is not None:
-            return index
-        if len(self._places) >= HALF_VECTORS:
+        index = self._find_place(self.generation & 1, self._places, vector)
+        if index is None:
             raise PolicyDoesNotFit("the kernel's policy has no room for another container's vectors")
-        index = 1 + (self.generation & 1) * HALF_VECTORS + len(self._places)
+        return index
+
+    def _find_place(self, half: int, places: dict[int, int], vector: int) -> int | None:
+        """The index of a vector in a half, where it is put if it is not there; None when that is full."""
+        index = places.get(vector)
+        if index is not None or len(places) >= HALF_VECTORS:
+            return index
+        index = 1 + half * HALF_VECTORS + len(places)
         self._maps.variable_view("policy_vectors")[index * _ROW.size : (index + 1) * _ROW.size] = _pack_row(vector)
-        self._places[vector] = index
+        places[vector] = index
         return index
 
     def _row_view(self, name: str, row: int, room: int, code: Literal["I", "Q"] = "I") -> "memoryview[int]":

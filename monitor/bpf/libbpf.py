@@ -41,6 +41,18 @@ class _BtfSectionVariable(ctypes.Structure):
     _fields_ = (("type", c_uint32), ("offset", c_uint32), ("size", c_uint32))
 
 
+class _RunOptions(ctypes.Structure):
+    """bpf_test_run_opts of libbpf 1.x."""
+
+    _fields_ = (
+        *((name, c_size_t) for name in ("sz", "data_in", "data_out")),
+        *((name, c_uint32) for name in ("data_size_in", "data_size_out")),
+        *((name, c_size_t) for name in ("ctx_in", "ctx_out")),
+        *((name, c_uint32) for name in ("ctx_size_in", "ctx_size_out", "retval", "repeat")),
+        *((name, c_uint32) for name in ("duration", "flags", "cpu", "batch_size")),
+    )
+
+
 _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     # name: (result, arguments...)
     "libbpf_set_print": (c_void_p, c_void_p),
@@ -69,6 +81,7 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "bpf_obj_get": (c_int, c_char_p),
     "bpf_link__destroy": (c_int, c_void_p),
     "bpf_iter_create": (c_int, c_int),
+    "bpf_prog_test_run_opts": (c_int, c_int, c_void_p),
     "bpf_map__fd": (c_int, c_void_p),
     "bpf_map__type": (c_int, c_void_p),
     "bpf_map__key_size": (c_uint32, c_void_p),
@@ -254,6 +267,18 @@ class BpfObject:
     def program_fd(self, name: str) -> int:
         """Descriptor of a loaded program; it stays the object's."""
         return int(self._library.bpf_program__fd(self._program(name)))
+
+    def run(self, program: str, context: bytearray) -> int:
+        """Run a program of section ``syscall`` once, in this thread; it reads and writes ``context``. Its result.
+
+        Raises:
+            LibbpfError: the kernel does not run it.
+        """
+        memory = (ctypes.c_char * len(context)).from_buffer(context)
+        options = _RunOptions(sz=ctypes.sizeof(_RunOptions), ctx_in=ctypes.addressof(memory), ctx_size_in=len(context))
+        result = self._library.bpf_prog_test_run_opts(self.program_fd(program), byref(options))
+        self._check(result, f"run of {program}")
+        return int(options.retval)
 
     def attach(self, program: str) -> None:
         """Attach where the program's section says (tp_btf, raw_tp, iter)."""

@@ -14,6 +14,7 @@ from monitor.rules.denials import DENY, build_deny_rule
 from monitor.rules.ir import AnyNode, CorrelationIR, RuleBook, RuleException, RuleIR
 from monitor.rules.kernel_policy import PolicyError, build_policy, build_rule_terms
 from monitor.rules.kernel_terms import NotDecidable
+from monitor.rules.known_paths import list_names
 from monitor.rules.open_filter import build_open_patterns
 from monitor.rules.readable import describe_condition
 from monitor.rules.tiers import plan_denials
@@ -21,6 +22,8 @@ from monitor.runtime.host_tiers import AUTO, find_host_tiers
 from monitor.sinks.escape import escape_text
 
 Document = dict[str, Any]
+TEXTS_SHOWN = 8
+"""Of a list, for people; JSON has all."""
 
 
 def build_explanation(rule: Rule, book: RuleBook, today: date) -> Document:
@@ -84,12 +87,20 @@ def _explain_terms(ir: RuleIR, condition: AnyNode) -> Document:
     """What the kernel alone could decide this rule by."""
     try:
         terms = build_rule_terms(ir.rule, ir.category, condition)
-        arguments = build_policy(terms).arguments
+        policy = build_policy(terms)
     except (NotDecidable, PolicyError) as reason:
-        return {"count": 0, "asks": [], "argument_states": 0, "not_decidable": str(reason)}
+        return {"count": 0, "asks": [], "argument_states": 0, "files": [], "names": [], "not_decidable": str(reason)}
+    arguments = policy.arguments
     asked = {f"{dimension.subject} ({dimension.lookup})": None for term in terms for dimension in term.asks}
     states = arguments.states if arguments is not None else 0
-    return {"count": len(terms), "asks": list(asked), "argument_states": states, "not_decidable": ""}
+    return {
+        "count": len(terms),
+        "asks": list(asked),
+        "argument_states": states,
+        "files": sorted(policy.known),
+        "names": list_names([term.asks for term in terms], policy.known),
+        "not_decidable": "",
+    }
 
 
 def _show_terms(terms: Document) -> None:
@@ -103,6 +114,9 @@ def _show_terms(terms: Document) -> None:
         if terms["argument_states"]:
             text += f"; {terms['argument_states']:,} states of the automaton by itself"
     _show_facts([("kernel policy", text)])
+    for title, texts in (("denied as files", terms["files"]), ("denied by name", terms["names"])):
+        rest = f" and {len(texts) - TEXTS_SHOWN} more" if len(texts) > TEXTS_SHOWN else ""
+        _show_facts([(title, ", ".join(texts[:TEXTS_SHOWN]) + rest)])
 
 
 def _explain_exception(exception: RuleException, today: date) -> Document:

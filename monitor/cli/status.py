@@ -111,7 +111,8 @@ def _show_events(status: Status) -> None:
 def _show_denial(denial: DenialStatus) -> None:
     if denial.rules:
         counts = [f"{count} {tier}" for tier in TIERS if (count := denial.rules.get(tier))]
-        click.echo(f"\ndeny rules by tier: {', '.join(counts)}")
+        files = f"; {denial.files} files known, whatever they are called" if denial.files else ""
+        click.echo(f"\ndeny rules by tier: {', '.join(counts)}{files}")
     hold = denial.hold
     if hold is None:
         return

@@ -358,7 +358,7 @@ class Engine:
             return
         context = self._enricher.attempt(replace(event, rules=tuple(rule.name for rule in rules)))
         effects.append(EmitEvent(context))
-        if event.tier != KILL:  # its exec was seen, and is judged
+        if event.tier != KILL or event.is_known_file:  # else its exec was seen, and is judged
             self._conclude(context, [Detection(rule, context) for rule in rules], [], effects)
 
     def _on_policy_change(self, event: PolicyChange, effects: list[Effect]) -> None:

@@ -72,6 +72,19 @@ class CgroupFolders:
         """
         return list(islice(_walk(folder, [_FOLDERS_MAX]), _PROCESSES_MAX))
 
+    def find_process(self, cgroup_id: CgroupId) -> int | None:
+        """Some process of a cgroup or below it."""
+        try:
+            folder = self.open(cgroup_id)
+        except OSError:
+            return None
+        try:
+            return next((pid for pid in _walk(folder, [_FOLDERS_MAX]) if pid), None)
+        except OSError:
+            return None
+        finally:
+            os.close(folder)
+
     # --- the v1 freezer -------------------------------------------------------------------
 
     def _find_v1_freezer(self, hierarchy_id: int, processes: list[int]) -> CgroupId:

@@ -28,6 +28,8 @@ class Mount(NamedTuple):
     """Options of the file system (of a v1 cgroup mount: its controllers among them)."""
     device: int
     """``st_dev`` of its files."""
+    id: int = 0
+    """As :func:`monitor.host.statx.read_mount_id` tells it."""
 
 
 def read_mounts(source: Path = SELF_MOUNTINFO) -> tuple[Mount, ...]:
@@ -47,7 +49,7 @@ def parse_mountinfo(text: bytes) -> Iterator[Mount]:
         if not separator or len(fields) < 6 or len(tail) < 3:
             continue
         major, _, minor = fields[2].partition(b":")
-        if not (major.isdigit() and minor.isdigit()):
+        if not (major.isdigit() and minor.isdigit() and fields[0].isdigit()):
             continue
         yield Mount(
             point=Path(os.fsdecode(_unescape(fields[4]))),
@@ -55,6 +57,7 @@ def parse_mountinfo(text: bytes) -> Iterator[Mount]:
             filesystem=os.fsdecode(tail[0]),
             options=frozenset(os.fsdecode(tail[2]).split(",")),
             device=os.makedev(int(major), int(minor)),
+            id=int(fields[0]),
         )
 
 

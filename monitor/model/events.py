@@ -205,6 +205,8 @@ class Denial(TaskEvent, frozen=True, gc=False):
     is_path_truncated: bool = False
     is_foreign_namespace: bool = False
     is_detached_mount: bool = False
+    is_known_file: bool = False
+    """A rule names the path of this file, and denied it under another name."""
     rules: tuple[str, ...] = ()
     """Names of the rules that the terms were of, once the engine has seen it."""
     count: int = 1

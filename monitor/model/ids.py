@@ -22,6 +22,16 @@ class FileIdentity(NamedTuple):
     inode: int
 
 
+class InodeKey(NamedTuple):
+    """One file, as long as it is there: its file system may give the number to another one later."""
+
+    device: int
+    """Of its file system's superblock."""
+    inode: int
+    generation: int
+    """Another one for each file that has the number."""
+
+
 class ProcessKey(NamedTuple):
     """One life of one process: pids are reused, this pair is not.
 

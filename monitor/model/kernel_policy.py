@@ -80,6 +80,16 @@ class Vectors(Struct, frozen=True):
     entries: dict[Key, int]
 
 
+SUBJECTS = (
+    (Dimension.EXECUTABLE, Dimension.EXECUTABLE_END),
+    (Dimension.PARENT, Dimension.PARENT_END),
+    (Dimension.FILE, Dimension.FILE_END),
+)
+"""Whose path it is: of each the two lookups."""
+KnownVectors = tuple[int, ...]
+"""Of each subject: the terms that a file fulfils because it is the one at a path that they name."""
+
+
 class PolicyTables(Struct, frozen=True):
     """What the kernel is told, containers apart."""
 
@@ -91,6 +101,8 @@ class PolicyTables(Struct, frozen=True):
     not ask."""
     arguments: ArgumentAutomaton | None = None
     """Finds the vector of :attr:`Dimension.ARGUMENTS`; None when no term asks for any."""
+    known: dict[str, KnownVectors] = {}
+    """By exact path: what else is decided by, wherever the file that lies there is called something else."""
 
 
 class ContainerTerms(Struct, frozen=True):

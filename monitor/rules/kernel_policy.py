@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from monitor.model.argument_automaton import ArgumentAutomaton
-from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, Lookup, PolicyTables, Vectors
+from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, KnownVectors, Lookup, PolicyTables, Vectors
 from monitor.model.rule import Rule
 from monitor.rules.argument_automaton import build_argument_automaton, count_states
 from monitor.rules.automaton_clauses import Conjunction
@@ -29,6 +29,7 @@ from monitor.rules.kernel_terms import (
     keys_of,
     tests_of,
 )
+from monitor.rules.known_paths import find_known_paths
 from monitor.rules.trees import all_of
 
 EXEC, OPEN = "exec", "open"
@@ -65,6 +66,8 @@ class KernelPolicy(Struct, frozen=True):
     vectors: dict[Dimension, Vectors]
     arguments: ArgumentAutomaton | None = None
     """Finds the vector of :attr:`Dimension.ARGUMENTS`; None when no term asks for any."""
+    known: dict[str, KnownVectors] = {}
+    """See :mod:`monitor.rules.known_paths`."""
 
     @property
     def everything(self) -> int:
@@ -75,7 +78,7 @@ class KernelPolicy(Struct, frozen=True):
     def tables(self) -> PolicyTables:
         """What the kernel is told of it."""
         unread = {dimension: _Asking(self.terms, dimension).unread() for dimension in Dimension}
-        return PolicyTables(len(self.terms), self.vectors, unread, self.arguments)
+        return PolicyTables(len(self.terms), self.vectors, unread, self.arguments, self.known)
 
     def select(self, dimension: Dimension, is_true: Callable[[AnyNode], bool]) -> int:
         """The terms that a value satisfies of which ``is_true`` answers every test of this dimension.
@@ -110,7 +113,8 @@ def build_policy(terms: Sequence[PolicyTerm]) -> KernelPolicy:
             "disable rules, or merge those that differ in a value only"
         )
     vectors = {dimension: _pack(terms, dimension) for dimension in Dimension}
-    return KernelPolicy(tuple(terms), vectors, _build_arguments(terms))
+    known = find_known_paths([term.asks for term in terms])
+    return KernelPolicy(tuple(terms), vectors, _build_arguments(terms), known)
 
 
 def _build_arguments(terms: Sequence[PolicyTerm]) -> ArgumentAutomaton | None:

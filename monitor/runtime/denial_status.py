@@ -10,7 +10,8 @@ from monitor.sinks.status import DenialStatus, HoldStatus
 
 def build_denial_status(denying: Denying) -> DenialStatus:
     """Now; the gate's counters are a second old."""
-    return DenialStatus(rules=denying.rule_counts, hold=_build_hold(denying.holding))
+    hold = _build_hold(denying.holding)
+    return DenialStatus(rules=denying.rule_counts, hold=hold, files=denying.kernel.known_files)
 
 
 def list_denial_notes(denying: Denying) -> Iterator[str]:
@@ -20,6 +21,8 @@ def list_denial_notes(denying: Denying) -> Iterator[str]:
             yield f"rule {each.deny.rule.name} denies nothing: {each.reason}"
     if denying.kernel.pin_obstacle:
         yield f"{denying.kernel.pin_obstacle}: denial would not outlive the service"
+    if denying.kernel.has_unknown_files:
+        yield "files at exact paths of deny rules found no room in the kernel: they are denied by name alone"
     supervisor = denying.holding.supervisor
     if supervisor is None:
         return

@@ -174,6 +174,7 @@ class Denying:
     def on_exec(self, context: Context) -> None:
         """A program runs."""
         self.holding.on_exec(context)
+        self.kernel.on_exec(context)
 
     def on_tick(self) -> None:
         """Time has passed."""

@@ -12,15 +12,20 @@ from typing import Final
 from monitor.bpf.enforcement import Enforcement
 from monitor.bpf.policy_packing import PolicyDoesNotFit
 from monitor.config.settings import Settings
+from monitor.host.cgroup_folders import CgroupFolders
 from monitor.model.container import Container
 from monitor.model.ids import CgroupId
 from monitor.model.kernel_policy import ContainerTerms
+from monitor.model.process import Context
 from monitor.rules.denials import build_deny_policy
 from monitor.rules.kernel_policy import KernelPolicy
+from monitor.runtime.known_files import Inspector, KnownFiles
 from monitor.runtime.policy_scopes import PolicyScopes, without_nested
 from monitor.wire import _layout as layout
 
 _LOG: Final = logging.getLogger(__name__)
+START_LOOK_S: Final = 2.0
+"""The first policy waits for the files at its exact paths no longer than this."""
 DOUBT_S: Final = 5.0
 """A runtime makes the cgroup first and moves its task there a moment later; then it is known to be a container's."""
 
@@ -34,8 +39,12 @@ class Enforcer:
         settings: Settings,
         find_container: Callable[[CgroupId], Container | None],
         tell: Callable[[int, tuple[str, ...]], None],
+        inspector: Inspector | None = None,
     ) -> None:
-        """``tell`` hears of each policy's number and the rules of its terms, before it is in force."""
+        """``tell`` hears of each policy's number and the rules of its terms, before it is in force.
+
+        Without ``inspector`` exact paths are names alone.
+        """
         self._enforcement = enforcement
         self._scopes = PolicyScopes(settings.mode)
         self._find_container = find_container
@@ -53,6 +62,8 @@ class Enforcer:
         """Cgroups to be told of once a policy of ours is in force; None: one is."""
         self._doubtful: dict[CgroupId, float] = {}
         """Cgroups that a runtime's task has made, or that have a container's name, with nobody in it: until when."""
+        self.files = None if inspector is None else KnownFiles(inspector, enforcement.policy.set_files, self._find_pid)
+        """What lies at the exact paths of the policy."""
         self.without_slot = 0
         """Containers for which there was no room: rules for any container hold there, no others."""
 
@@ -64,6 +75,9 @@ class Enforcer:
             OSError: the kernel refused.
         """
         old, self._policy = self._policy, policy
+        if self._waiting is not None and self.files is not None:  # before what an earlier service knew is forgotten
+            self.files.replace_paths(policy.known)
+            self.files.finish(START_LOOK_S)
         try:
             writer = self._enforcement.policy
             self._tell(writer.next_generation, tuple(term.rule.id for term in policy.terms))
@@ -71,6 +85,8 @@ class Enforcer:
         except BaseException:
             self._policy = old
             raise
+        if self._waiting is None and self.files is not None:
+            self.files.replace_paths(policy.known)
         self._flush()
 
     def _flush(self) -> None:
@@ -96,6 +112,8 @@ class Enforcer:
 
     def on_tick(self) -> None:
         """What the kernel side took for a container's, and turned out to be none, is the host's."""
+        if self.files is not None:
+            self.files.on_tick()
         now = time.monotonic()
         for cgroup_id in [each for each, until in self._doubtful.items() if until <= now]:
             del self._doubtful[cgroup_id]
@@ -110,9 +128,27 @@ class Enforcer:
         self._doubtful.pop(cgroup_id, None)
         for identity, container in self._containers.items():
             if container.cgroup_id == cgroup_id:
-                self._free.append(self._slots.pop(identity))
+                slot = self._slots.pop(identity)
                 del self._containers[identity]
+                self._enforcement.policy.files.forget(slot)
+                if self.files is not None:
+                    self.files.forget(slot)
+                self._free.append(slot)
                 return
+
+    def on_exec(self, context: Context) -> None:
+        """A container's own program runs: its root is the container's."""
+        container, process = context.container, context.process
+        if container is None or process is None or self.files is None or context.is_runtime_init:
+            return
+        slot = self._slots.get(container.id)
+        if slot is not None:
+            self.files.look_at(slot, process.key.tgid)
+
+    def _find_pid(self, slot: int) -> int | None:
+        """A process of the container in a slot."""
+        cgroup_id = next((each.cgroup_id for name, each in self._containers.items() if self._slots[name] == slot), None)
+        return None if cgroup_id is None else CgroupFolders().find_process(cgroup_id)
 
     def _find_slot(self, container: Container) -> int:
         slot = self._slots.get(container.id)
@@ -123,6 +159,8 @@ class Enforcer:
         if slot == layout.POLICY_PENDING:
             return slot
         self._slots[container.id], self._containers[container.id] = slot, container
+        if self.files is not None:
+            self.files.add(slot)
         if self._waiting is not None:
             return slot
         try:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
+from monitor.bpf.inspection import FileInspector
 from monitor.bpf.libbpf import LibbpfError
 from monitor.bpf.pins import find_pin_obstacle
 from monitor.bpf.ring import Ring
 from monitor.config.settings import Settings
 from monitor.host.cgroups import TagHierarchy
+from monitor.host.privileges import is_in_first_namespace
 from monitor.host.protected_files import find_runtime_paths
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, LossReport, PolicyChange
 from monitor.model.ids import CgroupId, FileIdentity
+from monitor.model.process import Context
 from monitor.rules.denials import DenyRule
 from monitor.rules.tiers import OBSERVE, asks_arguments
 from monitor.runtime.denial_canary import DenialCanary
@@ -24,7 +27,7 @@ from monitor.runtime.enforcement import Enforcer
 from monitor.runtime.pinned import Pinned
 from monitor.runtime.policy_book import PolicyBook
 from monitor.runtime.policy_scopes import PolicyBuilder
-from monitor.shipped import get_enforcement_object
+from monitor.shipped import get_enforcement_object, get_inspection_object
 
 _LOG: Final = logging.getLogger(__name__)
 KEEP: Final = "keep"
@@ -66,6 +69,8 @@ class KernelDenial:
         self._canary = DenialCanary()
         self._builder = PolicyBuilder()
         self._applied: tuple[DenyRule, ...] | None = None
+        self._knows_pids = is_in_first_namespace("pid")
+        """Process ids of events are those of /proc."""
         self._is_ours = False
         """A policy of ours is in force, not only that of an earlier service."""
 
@@ -96,6 +101,16 @@ class KernelDenial:
             return find_pin_obstacle(self._settings.pin_dir)
         return self._pinned.obstacle
 
+    @property
+    def known_files(self) -> int:
+        """Files that are denied whatever they are called, on the host and in each container."""
+        return 0 if self._enforcement is None else len(self._enforcement.policy.files)
+
+    @property
+    def has_unknown_files(self) -> bool:
+        """Some found no room in the kernel."""
+        return self._enforcement is not None and bool(self._enforcement.policy.files.without_room)
+
     # --- start and policy ----------------------------------------------------------------------
 
     def start(self, tier: str, wanted: tuple[DenyRule, ...]) -> str:
@@ -112,7 +127,9 @@ class KernelDenial:
         self._enforcement.policy.continue_from(self._book.last_generation)
         for change in self._book.list_changes(time.monotonic_ns()):
             self._neighbours.feed_event(change)
-        self._enforcer = Enforcer(self._enforcement, self._settings, self._neighbours.find_container_of, self._tell)
+        self._enforcer = Enforcer(
+            self._enforcement, self._settings, self._neighbours.find_container_of, self._tell, _load_inspector()
+        )
         self._enforcement.set_runtimes(self._neighbours.identify_files(find_runtime_paths()).values())
         for cgroup_id, is_container in self._neighbours.list_cgroups():
             with contextlib.suppress(OSError):
@@ -166,8 +183,9 @@ class KernelDenial:
     def _give_up(self) -> None:
         assert self._enforcement is not None
         self._pinned.remove()
+        self._close_enforcer()
         self._enforcement.close()
-        self._enforcement = self._enforcer = self._applied = None
+        self._enforcement = self._applied = None
 
     def _tell(self, generation: int, rule_ids: tuple[str, ...]) -> None:
         self._book.write(generation, rule_ids)
@@ -189,6 +207,11 @@ class KernelDenial:
         """Forget a cgroup that is gone."""
         if self._enforcer is not None:
             self._enforcer.untag_cgroup(cgroup_id)
+
+    def on_exec(self, context: Context) -> None:
+        """A program runs."""
+        if self._enforcer is not None and self._knows_pids:
+            self._enforcer.on_exec(context)
 
     def on_tick(self) -> None:
         """Time has passed."""
@@ -223,12 +246,26 @@ class KernelDenial:
         """What was taken over and got no policy of ours is left as it was."""
         return self._settings.enforcement.on_exit == KEEP if self._is_ours else enforcement.is_adopted
 
+    def _close_enforcer(self) -> None:
+        if self._enforcer is not None and self._enforcer.files is not None:
+            self._enforcer.files.close()
+        self._enforcer = None
+
     def close(self) -> None:
         """Free all that is not pinned."""
+        self._close_enforcer()
         if self._enforcement is not None:
             self._enforcement.close()
-        self._enforcement, self._enforcer = None, None
+        self._enforcement = None
         self._pinned.close()
+
+
+def _load_inspector() -> FileInspector | None:
+    try:
+        return FileInspector(get_inspection_object())
+    except (LibbpfError, FileNotFoundError) as error:
+        _LOG.warning("what rules deny by exact path is denied by that name alone: %s", error.strerror)
+        return None
 
 
 def _ask(is_proved: Callable[[], bool]) -> str:

@@ -133,6 +133,7 @@ _FLAGS: Final = (
     ("32bit", "is_32bit"),
     ("foreign_namespace", "is_foreign_namespace"),
     ("detached_mount", "is_detached_mount"),
+    ("known_file", "is_known_file"),
     ("path_truncated", "is_path_truncated"),
     ("working_directory_truncated", "is_cwd_truncated"),
 )

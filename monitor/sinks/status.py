@@ -157,6 +157,8 @@ class DenialStatus(Struct, frozen=True):
     """By the tier that each has wherever it applies: ``lsm``, ``hold``, ``kill``, ``observe``."""
     hold: HoldStatus | None = None
     """None while no gate is needed."""
+    files: int = 0
+    """Found at exact paths of the rules, here and in containers: the kernel denies them whatever they are called."""
 
 
 class GuardsStatus(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0xf83104b03c700aca
+FINGERPRINT: Final = 0x20d9d59f4e41ddd9
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -62,6 +62,7 @@ FILE_TMPFS: Final = 32
 FILE_UPPER_LAYER: Final = 64
 FILE_UPPER_UNKNOWN: Final = 128
 FILE_PATH_CLAIMED: Final = 256
+FILE_KNOWN: Final = 512
 
 # enum guard_kind
 GUARD_OBJECT: Final = 0
@@ -184,6 +185,10 @@ POLICY_CGROUPS: Final = 65536
 POLICY_KEY_BYTES: Final = 256
 POLICY_TEXTS: Final = 8192
 POLICY_NUMBERS: Final = 4096
+POLICY_NOTHING: Final = 4095
+POLICY_FILES: Final = 32768
+POLICY_FILE_PATHS: Final = 1024
+POLICY_FILE_PARTS: Final = 5
 POLICY_NAMED_BITS: Final = 8
 POLICY_COMBINATIONS: Final = 256
 POLICY_CELLS: Final = 65792
@@ -191,6 +196,12 @@ POLICY_DEFAULTS: Final = 33024
 POLICY_MARKINGS: Final = 1024
 POLICY_MARK_WORDS: Final = 4
 POLICY_CLAUSES: Final = 256
+
+# enum policy_subject
+POLICY_SUBJECT_EXECUTABLE: Final = 0
+POLICY_SUBJECT_PARENT: Final = 1
+POLICY_SUBJECT_FILE: Final = 2
+POLICY_SUBJECTS: Final = 4
 
 # enum tag_hierarchy_word
 TAG_CONTROLLER_CGROUP2: Final = 0
@@ -211,6 +222,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "loss_key": Struct("<QII"),  # 16 bytes
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
     "open_interest_value": Struct("<II"),  # 8 bytes
+    "policy_file_key": Struct("<QQII"),  # 24 bytes
     "process_exec_event": Struct("<HHIIIQQQQQIIQQQQQIIIIIIIIIIIIIIIIIIHHHHHHHHHHHH"),  # 200 bytes
     "process_exec_failed_event": Struct("<HHIIIQQQQQIIIHH"),  # 72 bytes
     "process_exit_event": Struct("<HHIIIQQQQQIIII"),  # 72 bytes
@@ -350,6 +362,12 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "open_interest_value": (
         "interest",
         "pattern",
+    ),
+    "policy_file_key": (
+        "inode",
+        "device",
+        "generation",
+        "slot",
     ),
     "process_exec_event": (
         "type",

@@ -220,6 +220,7 @@ def _decode_denial(data: Buffer, offset: int, length: int) -> Denial:
         bool(file_flags & layout.FILE_PATH_TRUNCATED),
         bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
         bool(file_flags & layout.FILE_DETACHED_MOUNT),
+        bool(file_flags & layout.FILE_KNOWN),
     )  # fmt: skip
 
 

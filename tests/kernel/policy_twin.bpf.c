@@ -7,6 +7,7 @@
  * The other programs run parts of it many times and take the time.
  */
 #include "policy_arguments.bpf.h"
+#include "policy_file.bpf.h"
 #include "policy_match.bpf.h"
 
 #define TWIN_EXECUTABLE (POLICY_EXECUTABLE / 2)
@@ -28,7 +29,7 @@ struct twin_facts {
 	u32 unread;    /* bit N: dimension N cannot be read */
 	u32 truncated; /* bit N: path N is */
 	u32 lengths[TWIN_PATHS];
-	u32 padding;
+	u32 known[TWIN_PATHS]; /* number of what the file may be called */
 };
 
 struct twin_facts twin_facts;
@@ -75,6 +76,8 @@ static __always_inline void twin_judge_path(struct judgement *judgement, struct 
 		return;
 	}
 	twin_place(slot, path);
+	if (is_file_asked(judgement, path * 2))
+		judge_known(judgement, twin_facts.known[path], path * 2);
 	judge_path(judgement, slot, path * 2);
 }
 

@@ -36,18 +36,22 @@ class Scene:
         self._programs = programs
         self._rules = folder / "rules"
         self.folder = folder / "image"
-        for path in (self._rules, self.folder, folder / "image.upper", folder / "image.work"):
+        self.links = folder / "links"
+        for path in (self._rules, self.folder, self.links, folder / "image.upper", folder / "image.work"):
             path.mkdir()
         self.program = self.folder / "canary"
         denier.denials()
 
-    def place(self, kind: str) -> None:
-        if kind == SCRIPT:
+    def place(self, way: Way) -> None:
+        if way.kind == SCRIPT:
             self.program.write_text("#!/bin/sh\n: >mark\n")
             self.program.chmod(0o700)
         else:
-            shutil.copy(self._programs[{STATIC: "canary", DYNAMIC: "canary_dynamic"}[kind]], self.program)
-        self.program.with_name("before").hardlink_to(self.program)
+            shutil.copy(self._programs[{STATIC: "canary", DYNAMIC: "canary_dynamic"}[way.kind]], self.program)
+        if way.name == "link-before":
+            (self.links / "before").hardlink_to(self.program)
+        if way.name == "link-beside":
+            (self.folder / "beside").hardlink_to(self.program)
 
     def deny(self, what: str, category: str = "process_creation") -> None:
         where = what.format(program=self.program, folder=self.folder)
@@ -56,7 +60,7 @@ class Scene:
 
     def go(self, way: Way, what: str, category: str = "process_creation", *, on_overlay: bool = False) -> int:
         """Go this way round a rule that denies ``what``, with a descriptor from before the rule."""
-        self.place(way.kind)
+        self.place(way)
         earlier = os.open(self.program, os.O_PATH | os.O_CLOEXEC)
         try:
             self.deny(what, category)
@@ -79,11 +83,12 @@ def scene(loaded_denier: Denier, programs: dict[str, Path], tmp_path: Path) -> S
 def test_a_rule_about_the_exact_path(scene: Scene, way: Way) -> None:
     status = scene.go(way, "Image: {program}")
 
-    told = [(denial.path, denial.tier) for denial in scene.denier.denials()]
+    told = [(denial.is_known_file, denial.tier) for denial in scene.denier.denials()]
     if way.name == "asked" and status == UNKNOWN:
         assert kernel_version() < ASKING_SINCE
-    elif TIER in way.denied_in or (way.by_file_system and find_mount(scene.folder) == Path("/")):
-        assert (status, scene.has_run, told) == (REFUSED, False, [(str(scene.program), TIER)])
+    elif TIER in way.denied_in:
+        is_known = way.by_file and not (way.by_file_system and find_mount(scene.folder) == Path("/"))
+        assert (status, scene.has_run, told) == (REFUSED, False, [(is_known, TIER)])
     else:
         assert (status, scene.has_run, told) == (0, True, [])
 
@@ -107,3 +112,11 @@ def find_mount(path: Path) -> Path:
 
 def kernel_version() -> tuple[int, ...]:
     return tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
+@pytest.mark.parametrize("name", ["direct", "link-before", "link-after", "renamed", "bind-mount", "cloned-tree"])
+def test_the_file_of_an_image_below_an_overlay(scene: Scene, name: str) -> None:
+    """Known by what lies in the image's layer, also once it has been copied up."""
+    (way,) = (way for way in WAYS if way.name == name)
+    assert scene.go(way, "Image: {program}", on_overlay=True) == REFUSED
+    assert (scene.has_run, len(scene.denier.denials())) == (False, 1)

@@ -15,15 +15,17 @@ from msgspec import Struct, structs
 
 from monitor.bpf.policy_packing import NUMBERS
 from monitor.model.capabilities import CAPABILITY_NAMES
-from monitor.model.kernel_policy import PREFIX_BYTES_MAX, ContainerTerms, Dimension
+from monitor.model.kernel_policy import PREFIX_BYTES_MAX, SUBJECTS, ContainerTerms, Dimension
 from monitor.model.process import Context
 from monitor.model.rule import Rule, Severity
 from monitor.rules.compiler import compile_predicate
 from monitor.rules.denials import build_deny_policy, select_terms
+from monitor.rules.field import fold_ascii
 from monitor.rules.fields import find_field
 from monitor.rules.ir import And, AnyNode, Flag, Not, Number, Text
 from monitor.rules.kernel_policy import KernelPolicy, PolicyError, PolicyTerm, build_policy, build_rule_terms
 from monitor.rules.kernel_terms import NotDecidable, holds
+from monitor.rules.kernel_terms import tests_of as list_tests
 from monitor.wire import _layout as layout
 from tests.property import test_argument_automaton as arguments
 from tests.property.test_kernel_policy import FILE_LEAVES, PROCESS_LEAVES, trees_of
@@ -236,6 +238,36 @@ def put_in_force(twin: PolicyTwin, policy: KernelPolicy) -> dict[int, ContainerT
     return containers
 
 
+def is_called(path: str, test: AnyNode) -> bool:
+    """A test of the path that a file was found at."""
+    assert isinstance(test, Text)
+    text = path.rpartition("/")[2] if test.field.endswith(".name") else path
+    values = [fold_ascii(value) for value in test.values]
+    match test.match:
+        case "exact":
+            return text in values
+        case "prefix":
+            return text.startswith(tuple(values))
+    return text.endswith(tuple(values))
+
+
+def names(term: PolicyTerm, beginning: Dimension, path: str) -> bool:
+    """Whether one of its tests is the whole path."""
+    tests = list_tests(term.asks[beginning]) if beginning in term.asks else []
+    return any(isinstance(test, Text) and test.match == "exact" and is_called(path, test) for test in tests)
+
+
+def fulfils_with(term: PolicyTerm, happened: Event, known: Sequence[str]) -> bool:
+    """The same as :func:`fulfils`, of files that are known: each by its name or for what it is."""
+    rest = dict(term.asks)
+    for path, pair in zip(known, SUBJECTS, strict=True):
+        if path and names(term, pair[0], path):
+            is_file = functools.partial(is_called, path)
+            if all(holds(rest[dimension], is_file) for dimension in pair if dimension in rest):
+                rest = {dimension: expression for dimension, expression in rest.items() if dimension not in pair}
+    return fulfils(structs.replace(term, asks=rest), happened)
+
+
 def check(twin: PolicyTwin, policy: KernelPolicy, conditions: Sequence[Condition], happened: Sequence[Event]) -> None:
     """Every event under one policy, as the kernel, the closures and the packed tables have it."""
     containers = put_in_force(twin, policy)
@@ -271,6 +303,25 @@ def test_any_rules_on_any_events(
 ) -> None:
     event(f"asks arguments: {made[0].arguments is not None}")
     check(twin, *made, happened)
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(policies(), st.lists(events(), min_size=5, max_size=25), st.data())
+def test_files_that_lie_at_exact_paths(
+    twin: PolicyTwin, made: tuple[KernelPolicy, list[Condition]], happened: list[Event], data: st.DataObject
+) -> None:
+    policy, _ = made
+    assume(policy.known)
+    containers = put_in_force(twin, policy)
+    for each in happened:
+        known = [data.draw(st.sampled_from(["", *policy.known])) for _ in SUBJECTS]
+        numbers = [twin.know(each.facts.container, path) if path else 0 for path in known]
+        known = ["" if NUMBERS[pair[1]] in each.unread else path for path, pair in zip(known, SUBJECTS, strict=True)]
+        terms, denied = twin.judge(structs.replace(each.facts, known=tuple(numbers)))
+        expected = sum(1 << number for number, term in enumerate(policy.terms) if fulfils_with(term, each, known))
+        assert denied is bool(expected & containers[each.facts.container].enforced), (each, known)
+        if denied:
+            assert terms == expected, (each, known)
 
 
 def policy_of(tree: AnyNode, *, category: str = "process_creation", on_truncated: str = "alert") -> KernelPolicy:

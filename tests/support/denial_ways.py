@@ -41,6 +41,8 @@ class Way(NamedTuple):
     """Rules of other kinds, each of which denies it."""
     kind: str = STATIC
     """What the program is."""
+    by_file: bool = False
+    """The name is another one: it is denied for the file that it is."""
     by_file_system: bool = False
     """The mount hangs nowhere; its path is that below the file system's root: the same where that is mounted on /."""
 
@@ -77,14 +79,15 @@ WAYS = (
     Way("replaced"),
     Way("removed"),
     # Another path of the same file.
-    Way("link-before", NOWHERE),
-    Way("link-after", NOWHERE, (DRIFT,)),
-    Way("renamed", NOWHERE, (DRIFT,)),
-    Way("bind-mount", NOWHERE),
-    Way("user-namespace", NOWHERE),
-    Way("pivot-root", NOWHERE, (SUFFIX,)),
-    Way("cloned-tree", NOWHERE, (SUFFIX,)),
-    Way("lazy-unmount", NOWHERE, (SUFFIX,), by_file_system=True),
+    Way("link-before", by_file=True),
+    Way("link-beside", NOWHERE),
+    Way("link-after", stops=(DRIFT,), by_file=True),
+    Way("renamed", stops=(DRIFT,), by_file=True),
+    Way("bind-mount", by_file=True),
+    Way("user-namespace", by_file=True),
+    Way("pivot-root", stops=(SUFFIX,), by_file=True),
+    Way("cloned-tree", stops=(SUFFIX,), by_file=True),
+    Way("lazy-unmount", stops=(SUFFIX,), by_file=True, by_file_system=True),
     # Another file with the same content.
     Way("copied", NOWHERE, (READING, DRIFT)),
     Way("memfd", NOWHERE, (READING, MEMFD)),

@@ -3,6 +3,7 @@
 Nothing is denied but in the cgroups that a test makes: the host's slot enforces nothing.
 """
 
+import contextlib
 import os
 import subprocess
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
+from monitor.bpf.inspection import FileInspector
 from monitor.host.cgroups import TagHierarchy, find_tag_hierarchy
+from monitor.host.exact_files import find_host_files
 from monitor.model.events import Denial
 from monitor.model.ids import CgroupId
 from monitor.model.kernel_policy import ContainerTerms
@@ -20,7 +23,7 @@ from monitor.rules.denials import ENFORCE, build_deny_policy, select_terms
 from monitor.rules.ir import AnyNode
 from monitor.rules.kernel_policy import KernelPolicy
 from monitor.rules.ruleset import RuleSet
-from monitor.shipped import get_enforcement_object
+from monitor.shipped import get_enforcement_object, get_inspection_object
 from monitor.wire import _layout as layout
 from monitor.wire.decoder import decode_record
 from tests.support.rule_texts import load_text
@@ -35,8 +38,11 @@ REFUSED = {"kill": -9, "lsm": 126}[TIER]
 class Denier:
     """A loaded tier, a cgroup of its own as the only container, and what was denied."""
 
-    def __init__(self, enforcement: Enforcement, hierarchy: TagHierarchy, cgroup: Path) -> None:
+    def __init__(
+        self, enforcement: Enforcement, inspector: FileInspector, hierarchy: TagHierarchy, cgroup: Path
+    ) -> None:
         self.enforcement = enforcement
+        self._inspector = inspector
         self.cgroup = cgroup
         self.policy = KernelPolicy((), {})
         self.cgroup_id = CgroupId(cgroup.stat().st_ino | hierarchy.hierarchy_id << layout.TAG_HIERARCHY_SHIFT)
@@ -52,7 +58,9 @@ class Denier:
 
         inside = select_terms(self.policy, answer, mode)
         containers = {layout.POLICY_HOST: ContainerTerms(inside.scope, 0), CONTAINER_SLOT: inside}
-        return self.enforcement.policy.apply(self.policy.tables, containers)
+        generation = self.enforcement.policy.apply(self.policy.tables, containers)
+        self.enforcement.policy.set_files(CONTAINER_SLOT, find_host_files(self.policy.known, self._inspector.inspect))
+        return generation
 
     def deny(self, folder: Path, *texts: str) -> int:
         """Put rules in force in the container, written to a folder of this one."""
@@ -105,10 +113,13 @@ def denying(tier: str, *, object_path: Path | None = None) -> Iterator[Denier]:
     cgroup = hierarchy.mount / f"stockade-test-{os.getpid()}-{time.monotonic_ns()}"
     cgroup.mkdir()
     try:
-        with Enforcement(object_path or get_enforcement_object(), plan) as enforcement:
+        with (
+            Enforcement(object_path or get_enforcement_object(), plan) as enforcement,
+            contextlib.closing(FileInspector(get_inspection_object())) as inspector,
+        ):
             enforcement.load()
             enforcement.attach()
-            yield Denier(enforcement, hierarchy, cgroup)
+            yield Denier(enforcement, inspector, hierarchy, cgroup)
     finally:
         remove_cgroups([*cgroup.rglob("*/"), cgroup])
 

@@ -16,6 +16,8 @@ _SIZES = {
     "policy_combinations": 2 * layout.POLICY_DIMENSIONS_STRIDE * layout.POLICY_COMBINATIONS * 4,
     "policy_containers": 2 * layout.POLICY_CONTAINERS * 4,
     "policy_enforced": 2 * layout.POLICY_CONTAINERS * 4,
+    "policy_known": 2 * 4,
+    "policy_known_files": 2 * layout.POLICY_FILE_PATHS * layout.POLICY_SUBJECTS * 4,
 }
 
 
@@ -24,7 +26,8 @@ class PolicyMemory:
 
     def __init__(self, full: str = "") -> None:
         self.full = full
-        self.maps: dict[str, dict[bytes, bytes]] = {"policy_texts": {}, "policy_numbers": {}, "policy_cgroups": {}}
+        names = "policy_texts", "policy_numbers", "policy_cgroups", "policy_files"
+        self.maps: dict[str, dict[bytes, bytes]] = {name: {} for name in names}
         self._variables = {name: bytearray(size) for name, size in _SIZES.items()}
 
     def variable_view(self, name: str) -> memoryview:

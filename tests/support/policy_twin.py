@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from monitor.bpf.kernel_policy import KernelPolicyWriter
 from monitor.bpf.libbpf import BpfObject, LibbpfError, load_library
+from monitor.model.ids import InodeKey
 from monitor.wire import _layout as layout
 from tests.support.bpf_build import build_bpf
 
@@ -23,7 +24,7 @@ BY_PAGE_TABLES, BY_ADDRESS = 0, 1
 ARGS_BYTES_READ_MAX: Final = 256 << 10
 EXECUTABLE, PARENT, FILE = range(3)
 """Places of :attr:`Facts.paths`."""
-_FACTS: Final = struct.Struct("<5Q6I3I4x")
+_FACTS: Final = struct.Struct("<5Q6I3I3I")
 _PATH_ROOM: Final = 4096
 PATH_BYTES_MAX: Final = _PATH_ROOM - 1
 _TERMS: Final = struct.Struct(f"<{layout.POLICY_WORDS}Q")
@@ -69,6 +70,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Dimensions that cannot be read."""
     truncated: frozenset[int] = frozenset()
     """Paths whose head is missing."""
+    known: tuple[int, int, int] = (0, 0, 0)
+    """By path: the number of what the file is known as; 0: it is none that terms name."""
 
 
 class ArgumentMemory:
@@ -116,6 +119,15 @@ class PolicyTwin:
             size = len(value) // self.object.possible_cpus()
             self.object.map_update("slots", key, bytes(4) + byte * (size - 4))
 
+    def know(self, container: int, path: str) -> int:
+        """The number of a file that was found at this path of the policy."""
+        key = InodeKey(1, 1 + len(self.policy.files), 1)
+        self.policy.set_files(container, {key: frozenset({path})})
+        packed = struct.pack("<QQII", key.inode, key.device, key.generation, container)
+        value = self.object.map_lookup("policy_files", packed)
+        assert value is not None
+        return int.from_bytes(value[:4], "little")
+
     def judge(self, facts: Facts) -> tuple[int, bool]:
         """The terms that are left, and whether one of them is enforced."""
         self.tell(facts)
@@ -130,6 +142,7 @@ class PolicyTwin:
         head = _FACTS.pack(
             *(facts.access, facts.flags, facts.capabilities, facts.user, address, facts.args_count, facts.args_source),
             *(facts.event, facts.container, _bits(facts.unread), _bits(facts.truncated), *map(len, facts.paths)),
+            *facts.known,
         )
         self.object.variable_view("twin_facts")[:] = head
         paths = self.object.variable_view("twin_paths")

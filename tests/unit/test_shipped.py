@@ -5,18 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from monitor.shipped import get_enforcement_object, get_sensors_object, get_shipped_response, get_shipped_rules
+from monitor.shipped import (
+    get_enforcement_object,
+    get_inspection_object,
+    get_sensors_object,
+    get_shipped_response,
+    get_shipped_rules,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IN_PACKAGE = {
     get_shipped_rules: "_data/rules",
     get_sensors_object: "_data/bpf/sensors.bpf.o",
     get_enforcement_object: "_data/bpf/enforce.bpf.o",
+    get_inspection_object: "_data/bpf/inspect.bpf.o",
 }
 IN_CHECKOUT = {
     get_shipped_rules: "rules",
     get_sensors_object: "ebpf/build/sensors.bpf.o",
     get_enforcement_object: "ebpf/build/enforce.bpf.o",
+    get_inspection_object: "ebpf/build/inspect.bpf.o",
 }
 
 

@@ -181,7 +181,8 @@ static void chrooted(void)
 	run("/canary");
 }
 
-static void link_before(void) { run("before"); }
+static void link_before(void) { run("../links/before"); }
+static void link_beside(void) { run("beside"); }
 
 static void link_after(void)
 {
@@ -261,7 +262,6 @@ static void removed(void)
 {
 	int fd = open_path("canary");
 
-	must(unlink("before"));
 	must(unlink("canary"));
 	run_at(fd, "");
 }
@@ -332,6 +332,7 @@ static const struct {
 	{ "32bit-call", call_32bit },
 	{ "chroot", chrooted },
 	{ "link-before", link_before },
+	{ "link-beside", link_beside },
 	{ "link-after", link_after },
 	{ "renamed", renamed },
 	{ "bind-mount", bound },
