@@ -109,3 +109,35 @@ call = bytes.fromhex("53b805000000bb") + where + bytes.fromhex("31c931d2cd805bc3
 ctypes.memmove(page, call, len(call))
 sys.exit(0 if ctypes.CFUNCTYPE(ctypes.c_int)(page)() == -1 else 1)
 """
+
+
+def test_the_file_at_an_exact_path_under_other_names(denier: Denier, secret: Path, tmp_path: Path) -> None:
+    deny(denier, tmp_path, f"{{s: {{file.path: {secret}}}, condition: s}}")
+    link, moved = tmp_path / "link", tmp_path / "moved"
+    link.hardlink_to(secret)
+
+    assert not does(denier, READ, link)
+    secret.rename(moved)
+    assert not does(denier, READ, moved)
+    secret.write_text("another")
+    assert not does(denier, READ, secret)
+    assert [(denial.path, denial.is_known_file) for denial in denier.denials()] == [
+        (str(link), True),
+        (str(moved), True),
+        (str(secret), False),
+    ]
+
+
+def test_the_program_at_an_exact_path_that_opens_under_another_name(
+    denier: Denier, secret: Path, tmp_path: Path
+) -> None:
+    reader, moved = tmp_path / "reader", tmp_path / "moved"
+    reader.write_bytes(Path("/bin/cat").read_bytes())
+    reader.chmod(0o700)
+    deny(denier, tmp_path, f"{{s: {{file.path: {secret}, Image: {reader}}}, condition: s}}")
+    reader.rename(moved)
+
+    assert denier.run(moved, secret) != 0
+    assert denier.run("/bin/cat", secret) == 0
+    (denial,) = denier.denials()
+    assert (denial.path, denial.is_known_file) == (str(secret), True)
