@@ -11,6 +11,7 @@
 #include "denial.bpf.h"
 #include "open_flags.bpf.h"
 #include "policy_arguments.bpf.h"
+#include "system_path.bpf.h"
 
 #define OPENED_FOR_EXEC 0x20 /* __FMODE_EXEC in f_flags */
 #define SIGKILL 9
@@ -36,6 +37,8 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	if (!judgement_begin(&judgement, POLICY_EXEC, task))
 		return false;
 	file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
+	if (is_asked(&judgement, POLICY_FLAGS))
+		file_flags |= other_filesystem_flag(file->f_inode->i_ino, device_number(file->f_inode->i_sb->s_dev));
 	judge_bits(&judgement, POLICY_FLAGS, file_flags | (is_32bit(bprm) ? POLICY_FLAG_32BIT : 0));
 	judge_credentials(&judgement, task);
 	if (!may_deny(&judgement) || is_exempt(task) || sets_up(task, file, file_flags))
@@ -87,6 +90,7 @@ static __always_inline bool open_is_denied(struct file *file, struct task_struct
 	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
 	judge_program(&judgement, slot, task, task, POLICY_EXECUTABLE);
 	judge_file(&judgement, file->f_inode, POLICY_FILE);
+	judge_system_path(&judgement, slot, file);
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_FILE);
 	is_denied = judgement.summary && judgement_conclude(&judgement);
@@ -173,7 +177,11 @@ int on_policy_exec(u64 *ctx)
 	struct file *file = ((struct linux_binprm *)ctx[2])->file;
 	u32 file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
 
-	runtime_mark_exec(task, file, file_flags, cgroup_slot(task_cgroup(task)) == POLICY_HOST);
+	bool on_host = cgroup_slot(task_cgroup(task)) == POLICY_HOST, was_at_work = runtime_mark_of(task) != NULL;
+
+	runtime_mark_exec(task, file, file_flags, on_host);
+	if (was_at_work && !on_host && !runtime_mark_of(task))
+		container_root_record(task);
 	return 0;
 }
 
@@ -191,6 +199,7 @@ int on_policy_cgroup_create(u64 *ctx)
 		slot = POLICY_PENDING;
 	if (slot != POLICY_HOST)
 		bpf_map_update_elem(&policy_cgroups, &id, &slot, BPF_ANY);
+	container_root_inherit(cgroup);
 	return 0;
 }
 
@@ -201,6 +210,7 @@ int on_policy_cgroup_remove(u64 *ctx)
 	u64 id = cgroup_id_of(cgroup);
 
 	bpf_map_delete_elem(&policy_cgroups, &id);
+	bpf_map_delete_elem(&container_roots, &id);
 	return 0;
 }
 

@@ -99,6 +99,8 @@ static __always_inline void fill_executable(struct process_exec_event *event, st
 	event->link_count = inode->__i_nlink;
 	path_resolve(slot, vfsmount, dentry, task);
 	event->file_flags = slot->path_flags | file_kind_flags(vfsmount, dentry, inode);
+	if (inode->i_sb != BPF_CORE_READ(task, fs, root.mnt, mnt_sb))
+		event->file_flags |= FILE_OTHER_FILESYSTEM;
 	record_append_path(slot, &event->executable);
 }
 

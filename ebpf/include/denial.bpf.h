@@ -8,6 +8,7 @@
 
 #define SLOT_TRIES 16
 
+#include "container_root.bpf.h"
 #include "emit.bpf.h"
 #include "limit.bpf.h"
 #include "policy_file.bpf.h"
@@ -98,13 +99,16 @@ static __always_inline bool judge_blindly(struct judgement *judgement)
 	judge_unread(judgement, POLICY_PARENT_END);
 	judge_unread(judgement, POLICY_FILE);
 	judge_unread(judgement, POLICY_FILE_END);
+	judge_unread(judgement, POLICY_SYSTEM_FILE);
 	return judgement_conclude(judgement);
 }
 
 /* What the program is that opens: the flags of a term are the process's. */
 static __always_inline void judge_program_flags(struct judgement *judgement, struct task_struct *task)
 {
+	struct inode *inode;
 	struct file *file;
+	u64 device;
 
 	if (!is_asked(judgement, POLICY_FLAGS))
 		return;
@@ -113,9 +117,11 @@ static __always_inline void judge_program_flags(struct judgement *judgement, str
 		judge_unread(judgement, POLICY_FLAGS);
 		return;
 	}
+	inode = BPF_CORE_READ(file, f_inode);
+	device = device_number(BPF_CORE_READ(inode, i_sb, s_dev));
 	judge_bits(judgement, POLICY_FLAGS,
-		   file_kind_flags(BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry),
-				   BPF_CORE_READ(file, f_inode)));
+		   other_filesystem_flag(BPF_CORE_READ(inode, i_ino), device) |
+			   file_kind_flags(BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), inode));
 }
 
 #endif

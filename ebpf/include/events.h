@@ -38,10 +38,11 @@ enum file_flag {
 	FILE_MEMFD = 1 << 3,		 /* anonymous shared memory */
 	FILE_DELETED = 1 << 4,		 /* no directory names it */
 	FILE_TMPFS = 1 << 5,
-	FILE_UPPER_LAYER = 1 << 6,   /* overlayfs: written since the image */
-	FILE_UPPER_UNKNOWN = 1 << 7, /* this kernel's overlay types are not to be had */
-	FILE_PATH_CLAIMED = 1 << 8,  /* text from user memory, not resolved */
-	FILE_KNOWN = 1 << 9,	     /* of a denial: by which file it is, not by this name of it */
+	FILE_UPPER_LAYER = 1 << 6,	 /* overlayfs: written since the image */
+	FILE_UPPER_UNKNOWN = 1 << 7,	 /* this kernel's overlay types are not to be had */
+	FILE_PATH_CLAIMED = 1 << 8,	 /* text from user memory, not resolved */
+	FILE_KNOWN = 1 << 9,		 /* of a denial: by which file it is, not by this name of it */
+	FILE_OTHER_FILESYSTEM = 1 << 10, /* than that of the root directory */
 };
 
 enum exec_flag {

@@ -169,8 +169,9 @@ enum policy_dimension {
 	POLICY_USER = 9,
 	POLICY_CONTAINER = 10,
 	POLICY_ARGUMENTS = 11,
-	POLICY_EVENT = 12,
-	POLICY_DIMENSIONS = 13,
+	POLICY_SYSTEM_FILE = 12,
+	POLICY_EVENT = 13,
+	POLICY_DIMENSIONS = 14,
 	POLICY_DIMENSIONS_STRIDE = 16, /* of tables with a number for each */
 };
 
@@ -203,6 +204,18 @@ enum policy_subject {
 	POLICY_SUBJECT_PARENT = 1,
 	POLICY_SUBJECT_FILE = 2,
 	POLICY_SUBJECTS = 4, /* room */
+};
+
+/* The file system that a container's root is on. */
+struct container_root {
+	__u64 device;
+	__u64 is_overlay;
+};
+
+/* What a file of the runtimes' is. */
+enum runtime_file_kind {
+	RUNTIME_FILE_RUNTIME = 1,
+	RUNTIME_FILE_HELPER = 2, /* bound into containers: an init */
 };
 
 /* Bits of POLICY_FLAGS beside enum file_flag. */

@@ -24,7 +24,7 @@ struct runtime_mark {
 	u64 mnt_ns;
 };
 
-/* The runtimes of the host; user space fills it. Full: those left out are no runtimes. */
+/* The runtimes of the host (enum runtime_file_kind); user space fills it. Full: those left out are no runtimes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
@@ -55,7 +55,9 @@ static __always_inline struct runtime_file runtime_file_of(struct file *file)
 
 static __always_inline bool is_runtime(struct runtime_file *key)
 {
-	return bpf_map_lookup_elem(&runtime_files, key) != NULL;
+	u32 *kind = bpf_map_lookup_elem(&runtime_files, key);
+
+	return kind && *kind == RUNTIME_FILE_RUNTIME;
 }
 
 /* Does a marked task, by executing this file, go on setting up? */

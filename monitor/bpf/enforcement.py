@@ -22,11 +22,13 @@ from monitor.bpf.pins import PinFolder
 from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
-from monitor.model.ids import FileIdentity
+from monitor.model.ids import CgroupId, FileIdentity
 from monitor.wire import _layout as layout
 
 _RUNTIME_FILE: Final = struct.Struct("<QQ")
-_ONE: Final = struct.pack("<I", 1)
+_KIND: Final = struct.Struct("<I")
+_ROOT: Final = struct.Struct("<QQ")
+_CGROUP: Final = struct.Struct("<Q")
 RING_BYTES: Final = 1 << 20
 LIFE_PROGRAMS: Final = ("on_policy_fork", "on_policy_exec", "on_policy_cgroup_create", "on_policy_cgroup_remove")
 """Keep whose a cgroup and a task is."""
@@ -129,8 +131,21 @@ class Enforcement:
 
     def set_runtimes(self, files: Iterable[FileIdentity]) -> None:
         """Say which programs are the host's container runtimes."""
+        self._set_runtime_files(files, layout.RUNTIME_FILE_RUNTIME)
+
+    def set_runtime_helpers(self, files: Iterable[FileIdentity]) -> None:
+        """Say which programs runtimes bind into containers: they are no drift."""
+        self._set_runtime_files(files, layout.RUNTIME_FILE_HELPER)
+
+    def _set_runtime_files(self, files: Iterable[FileIdentity], kind: int) -> None:
         for identity in files:
-            self.object.map_update("runtime_files", _RUNTIME_FILE.pack(identity.inode, identity.device), _ONE)
+            key = _RUNTIME_FILE.pack(identity.inode, identity.device)
+            self.object.map_update("runtime_files", key, _KIND.pack(kind))
+
+    def list_plain_roots(self) -> list[CgroupId]:
+        """Containers whose root is no overlay: what was written since the image cannot be told there."""
+        roots = ((key, _ROOT.unpack_from(value)) for key, value in self.object.map_items("container_roots"))
+        return [CgroupId(_CGROUP.unpack_from(key)[0]) for key, (_, is_overlay) in roots if not is_overlay]
 
     def read_losses(self, ktime_ns: int) -> Iterator[LossReport]:
         """Denials that happened and could not be told, since the last call."""

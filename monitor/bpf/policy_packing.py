@@ -33,6 +33,7 @@ NUMBERS: Final = {
     Dimension.USER: layout.POLICY_USER,
     Dimension.CONTAINER: layout.POLICY_CONTAINER,
     Dimension.ARGUMENTS: layout.POLICY_ARGUMENTS,
+    Dimension.SYSTEM_FILE: layout.POLICY_SYSTEM_FILE,
     Dimension.EVENT: layout.POLICY_EVENT,
 }
 """The kernel's number of each lookup."""
@@ -47,6 +48,7 @@ _MASKS: Final[dict[Dimension, dict[str, int]]] = {
         "memfd": layout.FILE_MEMFD,
         "deleted": layout.FILE_DELETED,
         "tmpfs": layout.FILE_TMPFS,
+        "other_filesystem": layout.FILE_OTHER_FILESYSTEM,
         "upper_layer": layout.FILE_UPPER_LAYER,
         "upper_unknown": layout.FILE_UPPER_UNKNOWN,
         "32bit": layout.POLICY_FLAG_32BIT,

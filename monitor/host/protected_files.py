@@ -13,6 +13,9 @@ FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", 
                   "/usr/lib/openssh", "/usr/libexec/podman", "/opt/cni/bin")  # fmt: skip
 
 LOW_LEVEL_RUNTIMES: Final = ("runc", "crun")
+HELPERS: Final = ("docker-init", "catatonit", "tini", "tini-static")
+"""Programs that runtimes bind into containers, to be their first process."""
+HELPER_FOLDERS: Final = ("/usr/libexec/docker", "/usr/libexec/podman", "/usr/lib/podman")
 PROGRAMS: Final[Mapping[str, str]] = {
     "runc": "a container runtime",
     "crun": "a container runtime",
@@ -55,7 +58,16 @@ def find_runtime_files(folders: Iterable[str] = FOLDERS) -> frozenset[tuple[int,
 
 def find_runtime_paths(folders: Iterable[str] = FOLDERS) -> list[Path]:
     """The low-level runtimes that are installed here; one file may be there under several names."""
-    paths = [Path(folder, name) for folder in folders for name in LOW_LEVEL_RUNTIMES]
+    return _find_trusted(LOW_LEVEL_RUNTIMES, folders)
+
+
+def find_runtime_helpers(folders: Iterable[str] = (*FOLDERS, *HELPER_FOLDERS)) -> list[Path]:
+    """What runtimes bring into containers, where it is installed here."""
+    return _find_trusted(HELPERS, folders)
+
+
+def _find_trusted(names: Iterable[str], folders: Iterable[str]) -> list[Path]:
+    paths = (Path(folder, name) for folder in folders for name in names)
     return [path for path in paths if (facts := _stat(path)) is not None and _is_trusted(facts)]
 
 

@@ -133,6 +133,8 @@ class ProcessExec(TaskEvent, frozen=True, gc=False):
     """Place of the mark among ``args``; -1 where none is."""
     is_cwd_truncated: bool = False
     """The head of ``cwd`` is missing."""
+    is_other_filesystem: bool = False
+    """The executable is not on the file system of the process' root directory."""
 
 
 class ProcessExecFailed(TaskEvent, frozen=True, gc=False):
@@ -207,6 +209,8 @@ class Denial(TaskEvent, frozen=True, gc=False):
     is_detached_mount: bool = False
     is_known_file: bool = False
     """A rule names the path of this file, and denied it under another name."""
+    is_other_filesystem: bool = False
+    """A program that is not on the file system of its container's root."""
     rules: tuple[str, ...] = ()
     """Names of the rules that the terms were of, once the engine has seen it."""
     count: int = 1

@@ -56,6 +56,7 @@ class Dimension(enum.Enum):
     USER = ("uid", Lookup.NUMBER)
     CONTAINER = ("container", Lookup.CONTAINER)
     ARGUMENTS = ("arguments", Lookup.ARGUMENTS)
+    SYSTEM_FILE = ("kernel's own file", Lookup.BEGINNING)
 
     @property
     def subject(self) -> str:

@@ -37,6 +37,7 @@ from monitor.model.events import (
 )
 from monitor.model.process import Context, ProcessImage
 from monitor.rules.field import Getter, TextGetter
+from monitor.rules.system_paths import find_system_path
 
 WELL_KNOWN_USERS = {0: "root", 65534: "nobody"}
 """Users that have this id on every Linux. Other names differ between containers, so they stay numbers."""
@@ -83,6 +84,7 @@ EXEC_FLAGS = (
     ("deleted", "is_deleted", "no directory names the program any more"),
     ("upper_layer", "is_upper_layer", "written since the image; null where the kernel cannot tell"),
     ("tmpfs", "is_tmpfs", "the program lies on a tmpfs"),
+    ("other_filesystem", "is_other_filesystem", "not on the file system of its root directory (a volume, a tmpfs)"),
     ("32bit", "is_32bit", "a 32-bit program"),
     ("foreign_namespace", "is_foreign_namespace", "its mount is of another mount namespace"),
     ("detached_mount", "is_detached_mount", "its mount is attached nowhere"),
@@ -297,6 +299,11 @@ def file_directory(context: Context) -> str:
     """What is before its last component."""
     head, slash, _ = file_path(context).rpartition("/")
     return head or slash
+
+
+def file_system_path(context: Context) -> str:
+    """What a file of the kernel's own is called, by where it lies."""
+    return find_system_path(file_path(context))
 
 
 def file_extension(context: Context) -> str:

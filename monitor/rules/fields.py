@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from monitor.model.capabilities import CAPABILITY_NAMES, capability_names
 from monitor.model.events import FileChange, FileOpen
+from monitor.rules import system_paths
 from monitor.rules.field import Field, flag_field, fold_ascii, number_field, text_field, texts_field
 from monitor.rules.field_values import (
     ACTIONS,
@@ -35,6 +36,7 @@ from monitor.rules.field_values import (
     file_name,
     file_path,
     file_size,
+    file_system_path,
     file_type,
     is_interactive,
     is_path_claimed,
@@ -246,6 +248,12 @@ def _file_fields() -> Iterator[Field]:
     yield text_field(
         "file.directory", "", file_directory, "file.path without its last component", fold=fold_ascii, events=_NAMED
     )
+    yield text_field(
+        system_paths.FIELD, "", file_system_path,
+        "of proc, sysfs, cgroup and their like: kind and path from its root, e.g. proc:/sys/kernel/core_pattern; in "
+        "denial wherever it is mounted, else by file.path",
+        fold=fold_ascii, events=_NAMED,
+    )  # fmt: skip
     yield text_field("file.extension", "", file_extension, "of file.name, no dot", fold=fold_ascii, events=_NAMED)
     yield flag_field("file.path_claimed", is_path_claimed, "the path is user memory's", _NAMED)
     accesses = ("read", "write", "create")

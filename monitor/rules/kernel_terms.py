@@ -17,6 +17,7 @@ from monitor.rules.automaton_clauses import Conjunction, TooManyError, find_conj
 from monitor.rules.automaton_tests import ARGUMENT_FIELDS, check_test
 from monitor.rules.field import fold_ascii
 from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Number, Or, Regex, Text
+from monitor.rules.system_paths import FIELD as SYSTEM_PATH
 from monitor.rules.trees import all_of, any_of
 
 Term = dict[Dimension, AnyNode]
@@ -32,13 +33,15 @@ _PATHS: Final = {
     "process.parent.executable": (Dimension.PARENT, Dimension.PARENT_END),
     "file.path": (Dimension.FILE, Dimension.FILE_END),
 }
+SYSTEM_KEY: Final = "/"
+"""Before a key of :attr:`Dimension.SYSTEM_FILE`: the walk of a path begins each part so."""
 _NAMES: Final = {
     "process.name": Dimension.EXECUTABLE_END,
     "process.parent.name": Dimension.PARENT_END,
     "file.name": Dimension.FILE_END,
 }
 _CAPABILITIES: Final = "process.thread.capabilities.effective"
-FLAG_NAMES: Final = frozenset({"memfd", "deleted", "upper_layer", "tmpfs", "32bit"})
+FLAG_NAMES: Final = frozenset({"memfd", "deleted", "upper_layer", "tmpfs", "other_filesystem", "32bit"})
 """Of ``process.flags.NAME``: what the kernel knows before the program runs."""
 _FLAG_PREFIX: Final = "process.flags."
 NESTED: Final = "container.nested.id"
@@ -103,6 +106,8 @@ def _text_dimension(leaf: Text) -> Dimension:
     if leaf.match == "exact" and field == _CAPABILITIES and not leaf.cased:
         return Dimension.CAPABILITIES
     _check_text(leaf)
+    if field == SYSTEM_PATH and leaf.match in {"exact", "prefix"}:
+        return Dimension.SYSTEM_FILE
     if field in _PATHS and leaf.match != "contains":
         beginning, end = _PATHS[field]
         return end if leaf.match == "suffix" else beginning
@@ -133,7 +138,8 @@ def keys_of(test: AnyNode) -> tuple[str, ...]:
     """The entries, in the lookup of its dimension, any of which a path must have for this test of it to be true."""
     if not isinstance(test, Text):
         return ()
-    values = [fold_ascii(value) for value in test.values]
+    before = SYSTEM_KEY if test.field == SYSTEM_PATH else ""
+    values = [before + fold_ascii(value) for value in test.values]
     if test.match != "exact":
         return tuple(values)
     if test.field in _NAMES:

@@ -15,11 +15,13 @@ from msgspec import Struct
 
 from monitor.model.events import ChangeAction, FileChange, FileEvent, FileOpen
 from monitor.model.interest import OpenPattern, PatternKind
+from monitor.rules import system_paths
 from monitor.rules.categories import Category
 from monitor.rules.changes import ATTRIBUTES, DELETED, MADE, OPEN, PATH_FIELDS, RENAMED, absent_fields
 from monitor.rules.field import fold_ascii
 from monitor.rules.ir import And, AnyNode, Exists, Flag, Glob, Not, Or, Regex, Text
 from monitor.rules.regex_literals import find_literal_prefix
+from monitor.rules.system_paths import find_usual_path
 
 PREFIX_BYTES_MAX = 255
 _PREFIX_RANK = 2
@@ -164,6 +166,10 @@ def _text_term(field: str, match: str, value: str, *, relative: bool) -> Terms:
             return _suffix_term(value if relative else f"/{value}")
         case "file.directory", "exact":
             return _prefix_term(value if value == "/" else f"{value}/")
+        case system_paths.FIELD, "exact" if usual := find_usual_path(value):
+            return (PathTerm(PatternKind.EXACT, fold_ascii(usual)),)
+        case system_paths.FIELD, "prefix" if usual := find_usual_path(value):
+            return _prefix_term(usual)
         case "file.extension", "exact":
             return _suffix_term(f".{value}")
         case "file.extension", "suffix":

@@ -22,6 +22,7 @@ LSM: Final = "lsm"
 HOLD: Final = "hold"
 KILL: Final = "kill"
 OBSERVE: Final = "observe"
+UPPER_LAYER: Final = "process.flags.upper_layer"
 _RANKS: Final = (OBSERVE, KILL, HOLD, LSM)
 _ELSEWHERE: Final = {KILL: "what is executed elsewhere is ended", OBSERVE: "what is done elsewhere is only told"}
 
@@ -68,6 +69,12 @@ def plan_denials(rules: Iterable[DenyRule], host: HostTiers) -> tuple[PlannedDen
 def asks_arguments(rule: DenyRule) -> bool:
     """Whether the kernel has to read argv for this rule."""
     return any(Dimension.ARGUMENTS in term.asks for term in rule.terms)
+
+
+def asks_upper_layer(rule: DenyRule) -> bool:
+    """Whether it asks what was written since the image: not to be told where a root is no overlay."""
+    asked = (term.asks[Dimension.FLAGS] for term in rule.terms if Dimension.FLAGS in term.asks)
+    return any(isinstance(test, Flag) and test.field == UPPER_LAYER for each in asked for test in tests_of(each))
 
 
 def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:

@@ -2,10 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from typing import Final
 
+from monitor.bpf.features import probe_overlay_types
+from monitor.rules.tiers import asks_upper_layer
 from monitor.runtime.denying import Denying
 from monitor.runtime.holding import Holding
 from monitor.sinks.status import DenialStatus, HoldStatus
+
+SHORT_ID: Final = 12
+CONTAINERS_SHOWN: Final = 20
 
 
 def build_denial_status(denying: Denying) -> DenialStatus:
@@ -23,6 +29,7 @@ def list_denial_notes(denying: Denying) -> Iterator[str]:
         yield f"{denying.kernel.pin_obstacle}: denial would not outlive the service"
     if denying.kernel.has_unknown_files:
         yield "files at exact paths of deny rules found no room in the kernel: they are denied by name alone"
+    yield from _list_drift_gaps(denying)
     supervisor = denying.holding.supervisor
     if supervisor is None:
         return
@@ -32,6 +39,18 @@ def list_denial_notes(denying: Denying) -> Iterator[str]:
         yield f"the gate has refused the deny rules, those of before hold: {supervisor.health.refused}"
     for device, error in supervisor.health.unmarked.items():
         yield f"the file system {os.major(device)}:{os.minor(device)} cannot be held: {error}"
+
+
+def _list_drift_gaps(denying: Denying) -> Iterator[str]:
+    """Where a rule asks what was written since the image, and that is not to be told."""
+    if not denying.kernel.is_loaded or not any(asks_upper_layer(each.deny) for each in denying.planned if each.tiers):
+        return
+    if not (probe := probe_overlay_types()):
+        yield f"what was written since a container's image cannot be told: {probe.reason} (`stockade doctor`)"
+    if plain := denying.kernel.list_plain_roots():
+        names = ", ".join(identity[:SHORT_ID] for identity in plain[:CONTAINERS_SHOWN])
+        more = f" and {len(plain) - CONTAINERS_SHOWN} more" if len(plain) > CONTAINERS_SHOWN else ""
+        yield f"containers whose root is no overlay: {names}{more}: what was written since the image runs there"
 
 
 def _build_hold(holding: Holding) -> HoldStatus | None:

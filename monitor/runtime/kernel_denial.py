@@ -15,7 +15,7 @@ from monitor.bpf.ring import Ring
 from monitor.config.settings import Settings
 from monitor.host.cgroups import TagHierarchy
 from monitor.host.privileges import is_in_first_namespace
-from monitor.host.protected_files import find_runtime_paths
+from monitor.host.protected_files import find_runtime_helpers, find_runtime_paths
 from monitor.model.container import Container
 from monitor.model.events import AnyEvent, LossReport, PolicyChange
 from monitor.model.ids import CgroupId, FileIdentity
@@ -111,6 +111,12 @@ class KernelDenial:
         """Some found no room in the kernel."""
         return self._enforcement is not None and bool(self._enforcement.policy.files.without_room)
 
+    def list_plain_roots(self) -> list[str]:
+        """Ids of containers whose root is no overlay: what was written since the image cannot be told there."""
+        cgroups = [] if self._enforcement is None else self._enforcement.list_plain_roots()
+        found = map(self._neighbours.find_container_of, cgroups)
+        return sorted({container.id for container in found if container is not None})
+
     # --- start and policy ----------------------------------------------------------------------
 
     def start(self, tier: str, wanted: tuple[DenyRule, ...]) -> str:
@@ -131,6 +137,7 @@ class KernelDenial:
             self._enforcement, self._settings, self._neighbours.find_container_of, self._tell, _load_inspector()
         )
         self._enforcement.set_runtimes(self._neighbours.identify_files(find_runtime_paths()).values())
+        self._enforcement.set_runtime_helpers(self._neighbours.identify_files(find_runtime_helpers()).values())
         for cgroup_id, is_container in self._neighbours.list_cgroups():
             with contextlib.suppress(OSError):
                 self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)

@@ -130,6 +130,7 @@ _FLAGS: Final = (
     ("deleted", "is_deleted"),
     ("upper_layer", "is_upper_layer"),
     ("tmpfs", "is_tmpfs"),
+    ("other_filesystem", "is_other_filesystem"),
     ("32bit", "is_32bit"),
     ("foreign_namespace", "is_foreign_namespace"),
     ("detached_mount", "is_detached_mount"),

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x20d9d59f4e41ddd9
+FINGERPRINT: Final = 0x888b2ebf22a7dd4f
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -63,6 +63,7 @@ FILE_UPPER_LAYER: Final = 64
 FILE_UPPER_UNKNOWN: Final = 128
 FILE_PATH_CLAIMED: Final = 256
 FILE_KNOWN: Final = 512
+FILE_OTHER_FILESYSTEM: Final = 1024
 
 # enum guard_kind
 GUARD_OBJECT: Final = 0
@@ -157,8 +158,9 @@ POLICY_CAPABILITIES: Final = 8
 POLICY_USER: Final = 9
 POLICY_CONTAINER: Final = 10
 POLICY_ARGUMENTS: Final = 11
-POLICY_EVENT: Final = 12
-POLICY_DIMENSIONS: Final = 13
+POLICY_SYSTEM_FILE: Final = 12
+POLICY_EVENT: Final = 13
+POLICY_DIMENSIONS: Final = 14
 POLICY_DIMENSIONS_STRIDE: Final = 16
 
 # enum policy_event
@@ -203,6 +205,10 @@ POLICY_SUBJECT_PARENT: Final = 1
 POLICY_SUBJECT_FILE: Final = 2
 POLICY_SUBJECTS: Final = 4
 
+# enum runtime_file_kind
+RUNTIME_FILE_RUNTIME: Final = 1
+RUNTIME_FILE_HELPER: Final = 2
+
 # enum tag_hierarchy_word
 TAG_CONTROLLER_CGROUP2: Final = 0
 TAG_CONTROLLER_PIDS: Final = 1
@@ -214,6 +220,7 @@ STRUCTS: Final[dict[str, Struct]] = {
     "bucket": Struct("<Qq"),  # 16 bytes
     "bucket_key": Struct("<QII"),  # 16 bytes
     "cgroup_event": Struct("<HHIIIQQQQQIIQIHH"),  # 80 bytes
+    "container_root": Struct("<QQ"),  # 16 bytes
     "denial_event": Struct("<HHIIIQQQQQIIQQIIIIHHHH"),  # 104 bytes
     "file_change_event": Struct("<HHIIIQQQQQIIQQQIIIIIIHHHH"),  # 120 bytes
     "file_identity": Struct("<QQII"),  # 24 bytes
@@ -257,6 +264,10 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "level",
         "path_offset",
         "path_length",
+    ),
+    "container_root": (
+        "device",
+        "is_overlay",
     ),
     "denial_event": (
         "type",

@@ -155,6 +155,7 @@ def _decode_exec(data: Buffer, offset: int, length: int) -> ProcessExec:
         False,
         omitted, cut_at,
         bool(exec_flags & layout.EXEC_CWD_TRUNCATED),
+        bool(file_flags & layout.FILE_OTHER_FILESYSTEM),
     )  # fmt: skip
 
 
@@ -221,6 +222,7 @@ def _decode_denial(data: Buffer, offset: int, length: int) -> Denial:
         bool(file_flags & layout.FILE_FOREIGN_NAMESPACE),
         bool(file_flags & layout.FILE_DETACHED_MOUNT),
         bool(file_flags & layout.FILE_KNOWN),
+        bool(file_flags & layout.FILE_OTHER_FILESYSTEM),
     )  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """Opens that BPF LSM denies, on real files in a cgroup of the test's own: run in the guest by ``test_enforcement``."""
 
+import contextlib
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,50 @@ def test_a_32bit_call_is_an_open_too(denier: Denier, secret: Path, tmp_path: Pat
     deny(denier, tmp_path, f"{{s: {{file.path: {secret}}}, condition: s}}")
 
     assert denier.run(sys.executable, "-c", INT80, secret) == 0, "it was refused with EPERM"
+
+
+SETTING = "sys/kernel/domainname"
+
+
+@pytest.fixture
+def system_files(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """Files of the kernel's own in places that no rule would name: what each is called -> where it is."""
+    proc, group, bound = tmp_path / "p", tmp_path / "g", tmp_path / "bound"
+    for folder in (proc, group):
+        folder.mkdir()
+    bound.touch()
+    with contextlib.ExitStack() as mounted:
+        for words in (
+            ["-t", "proc", "proc", proc],
+            ["-t", "cgroup", "-o", "none,name=stockade-test", "group", group],
+            ["--bind", f"/proc/{SETTING}", bound],
+        ):
+            subprocess.run(["mount", *words], check=True)
+            mounted.callback(subprocess.run, ["umount", words[-1]], check=True)
+        yield {"mounted": proc / SETTING, "bound": bound, "release_agent": group / "release_agent"}
+
+
+@pytest.mark.parametrize("name", ["mounted", "bound", "release_agent"])
+def test_a_file_of_the_kernels_own_wherever_it_is_mounted(
+    denier: Denier, system_files: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    path = system_files[name]
+    deny(
+        denier,
+        tmp_path,
+        "{s: {file.system_path|startswith: 'proc:/sys/kernel/'}, t: {file.system_path: 'cgroup:/release_agent'}, "
+        "condition: s or t}",
+        "file_event",
+    )
+
+    assert does(denier, READ, path)
+    assert not does(denier, WRITE, path)
+    assert not does(denier, WRITE, Path("/proc", SETTING))
+    assert does(denier, WRITE, Path("/proc/self/comm"))
+    ordinary = tmp_path / "release_agent"
+    ordinary.touch()
+    assert does(denier, WRITE, ordinary)
+    assert str(path) in [denial.path for denial in denier.denials()]
 
 
 INT80 = """

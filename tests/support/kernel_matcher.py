@@ -20,6 +20,7 @@ _TEXTS = {
     "executable": "process.executable",
     "parent's executable": "process.parent.executable",
     "file": "file.path",
+    "kernel's own file": "file.system_path",
 }
 
 

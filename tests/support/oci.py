@@ -75,6 +75,8 @@ class Wish:
     env: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
     uid: int = 0
     cwd: str = "/"
+    is_overlay: bool = True
+    """False: the root is the folder itself, which the container then writes to."""
     binds: tuple[tuple[str, str], ...] = ()
     """(source in the sandbox, target in the container)."""
 
@@ -243,7 +245,8 @@ def _prepare(sandbox: Sandbox, runtime: str, rootfs: Path, args: Sequence[str], 
     for name in ("rootfs", "upper", "work"):
         sandbox.inside(folder / name).mkdir(parents=True)
     layers = f"lowerdir={rootfs},upperdir={folder}/upper,workdir={folder}/work"
-    sandbox.run(["mount", "-t", "overlay", "overlay", "-o", layers, folder / "rootfs"])
+    kind = ["-t", "overlay", "overlay", "-o", layers] if wish.is_overlay else ["--bind", rootfs]
+    sandbox.run(["mount", *kind, folder / "rootfs"])
     spec = build_spec(runtime, sandbox.mode, args, wish)
     sandbox.inside(folder / "config.json").write_text(json.dumps(spec), errors="surrogateescape")
     sandbox.announce_cgroup(wish.cgroup_path)

@@ -71,6 +71,7 @@ NAMES = {
     Dimension.PARENT_END: "process.parent.executable",
     Dimension.FILE: "file.path",
     Dimension.FILE_END: "file.path",
+    Dimension.SYSTEM_FILE: "file.system_path",
 }
 
 

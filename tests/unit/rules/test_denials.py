@@ -6,7 +6,7 @@ import pytest
 
 from monitor.rules.denials import DenyRule, build_deny_policy, select_terms
 from monitor.rules.ir import AnyNode, Exists, Text
-from monitor.rules.tiers import HOLD, KILL, LSM, OBSERVE, HostTiers, list_refusals, plan_denials
+from monitor.rules.tiers import HOLD, KILL, LSM, OBSERVE, HostTiers, asks_upper_layer, list_refusals, plan_denials
 from tests.support.rule_texts import DENY, load_text, rule_text
 
 
@@ -83,6 +83,16 @@ def test_what_the_kernel_cannot_do_is_only_told(tmp_path: Path, detection: str, 
 
     assert planned.tier == OBSERVE
     assert why in planned.reason
+
+
+def test_which_rules_are_about_drift(tmp_path: Path) -> None:
+    drift, other = denials(
+        tmp_path,
+        "{s: {process.flags.upper_layer: true}, t: {process.flags.other_filesystem: true}, condition: s or t}",
+        "{s: {process.flags.tmpfs: true}, condition: s}",
+    )
+
+    assert (asks_upper_layer(drift), asks_upper_layer(other)) == (True, False)
 
 
 def test_a_tier_that_a_rule_requires_is_given_or_the_set_is_refused(tmp_path: Path) -> None:

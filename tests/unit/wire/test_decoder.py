@@ -92,6 +92,7 @@ def test_invalid_utf8_is_backslash_escaped() -> None:
         (layout.FILE_DELETED, "is_deleted"),
         (layout.FILE_UPPER_LAYER, "is_upper_layer"),
         (layout.FILE_TMPFS, "is_tmpfs"),
+        (layout.FILE_OTHER_FILESYSTEM, "is_other_filesystem"),
         (layout.FILE_FOREIGN_NAMESPACE, "is_foreign_namespace"),
         (layout.FILE_PATH_TRUNCATED, "is_path_truncated"),
         (layout.FILE_DETACHED_MOUNT, "is_detached_mount"),
