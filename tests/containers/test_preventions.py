@@ -66,10 +66,19 @@ def container(scene: Scene) -> Iterator[oci.Container]:
         yield started
 
 
+LOAD = ("sh", "-c", "while :; do /bin/true; done")
+"""On the host: executions, one after the other."""
+
+
 def start(scene: Scene, count: int) -> None:
-    for _ in range(count):
-        with oci.start_container(scene.sandbox, scene.runtime, scene.rootfs, wish=wish()) as started:
-            assert started.exec("cat", "/etc/hostname").stdout == "container\n"
+    load = scene.sandbox.start(LOAD)
+    try:
+        for _ in range(count):
+            with oci.start_container(scene.sandbox, scene.runtime, scene.rootfs, wish=wish()) as started:
+                assert started.exec("cat", "/etc/hostname").stdout == "container\n"
+    finally:
+        load.kill()
+        load.wait()
     with oci.start_container(scene.sandbox, scene.runtime, scene.rootfs, wish=wish()) as last:
         last.exec("sh", check=False)
         scene.tail.wait_for(has(event__action="exec-denied", container__id=last.id))
@@ -92,12 +101,12 @@ def wait_for_denial(scene: Scene, container: oci.Container, rule: str, path: str
     )
 
 
-def test_containers_start(scene: Scene) -> None:
+def test_containers_start_under_load(scene: Scene) -> None:
     start(scene, STARTS)
 
 
 @pytest.mark.long
-def test_a_hundred_containers_start(scene: Scene) -> None:
+def test_a_hundred_containers_start_under_load(scene: Scene) -> None:
     start(scene, MANY_STARTS)
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from monitor.cli.rules import rules_group
 from monitor.engine.builtin_rules import BUILTIN_RULES
+from monitor.model.kernel_policy import RULE_TERMS_MAX
 from monitor.model.rule import Rule
 from tests.support.rule_texts import DENY, IDS, rule_text
 
@@ -129,6 +130,18 @@ def test_check_warns_of_rules_that_cannot_deny(folder: Path) -> None:
     assert result.exit_code == 0
     assert "names.yml:1:1: warning: rule names cannot deny, only tell: process.command_line (regex): " in result.output
     assert json.loads(call("check", folder, "-o", "json").stdout)["warnings"][-1]["message"].startswith("rule names")
+
+
+def test_a_rule_of_too_many_terms_says_that_it_only_tells(folder: Path) -> None:
+    ways = "".join(f"s{way}: {{Image: /x/{way}, ParentImage: /y/{way}}}\n" for way in range(RULE_TERMS_MAX + 1))
+    text = rule_text(f"{ways}condition: 1 of s*", extra=f"name: many_ways\n{DENY}", number=3)
+    (folder / "many_ways.yml").write_text(text)
+    reason = "it takes more than 32 terms of the kernel's policy: split the rule"
+    checked, explained = call("check", folder), call("explain", "many_ways", folder)
+
+    assert checked.exit_code == 0
+    assert f"warning: rule many_ways cannot deny, only tell: {reason}" in checked.output
+    assert f"tier:            observe: {reason}" in explained.output
 
 
 def test_check_refuses_a_rule_that_denies_ourselves(folder: Path) -> None:
