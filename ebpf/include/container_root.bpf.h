@@ -2,8 +2,8 @@
 /*
  * Which file system a container's root is on. A runtime's task ends its work by executing the container's program:
  * where its root directory is then, is the container's root, whatever a program in there makes its own root later
- * (chroot, pivot_root). Kept by cgroup; a new cgroup has its parent's. A container that ran before has no entry: what
- * its tasks have for their root counts.
+ * (chroot, pivot_root). Kept by cgroup; a new cgroup has its parent's. Of containers that ran before, user space tells;
+ * without an entry, what a task has for its root counts.
  */
 #ifndef STOCKADE_CONTAINER_ROOT_BPF_H
 #define STOCKADE_CONTAINER_ROOT_BPF_H

@@ -142,6 +142,12 @@ class Enforcement:
             key = _RUNTIME_FILE.pack(identity.inode, identity.device)
             self.object.map_update("runtime_files", key, _KIND.pack(kind))
 
+    def add_container_root(self, cgroup_id: CgroupId, device: int, *, is_overlay: bool) -> None:
+        """Say which file system a container's root is on, unless the kernel side has seen it itself."""
+        key = _CGROUP.pack(cgroup_id)
+        if self.object.map_lookup("container_roots", key) is None:
+            self.object.map_update("container_roots", key, _ROOT.pack(device, is_overlay))
+
     def list_plain_roots(self) -> list[CgroupId]:
         """Containers whose root is no overlay: what was written since the image cannot be told there."""
         roots = ((key, _ROOT.unpack_from(value)) for key, value in self.object.map_items("container_roots"))

@@ -14,6 +14,7 @@ from monitor.bpf.pins import find_pin_obstacle
 from monitor.bpf.ring import Ring
 from monitor.config.settings import Settings
 from monitor.host.cgroups import TagHierarchy
+from monitor.host.container_roots import find_container_root
 from monitor.host.privileges import is_in_first_namespace
 from monitor.host.protected_files import find_runtime_helpers, find_runtime_paths
 from monitor.model.container import Container
@@ -141,6 +142,9 @@ class KernelDenial:
         for cgroup_id, is_container in self._neighbours.list_cgroups():
             with contextlib.suppress(OSError):
                 self._enforcer.tag_cgroup(cgroup_id, is_container=is_container)
+            if is_container and (root := find_container_root(cgroup_id)) is not None:
+                with contextlib.suppress(OSError):
+                    self._enforcement.add_container_root(cgroup_id, root.device, is_overlay=root.is_overlay)
         try:
             self.apply(wanted)
         except ValueError:

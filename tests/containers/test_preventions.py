@@ -31,10 +31,15 @@ ALL_ON = f"mode: audit\nenforcement:\n  tier: {TIER}\n  prevent:\n" + "".join(
 )
 
 
+WAITING = "cp /bin/busybox /dev/shm/true; mkfifo /tmp/word; echo > /tmp/ready; read word < /tmp/word; chroot /dev/shm /true; sleep 3600"
+"""What a container does that ran before the service: in the end it takes a tmpfs for its root."""
+
+
 class Scene(NamedTuple):
     sandbox: Sandbox
     runtime: str
     rootfs: Path
+    early: oci.Container
     service: Service
     tail: Tail
 
@@ -50,9 +55,10 @@ def scene(request: pytest.FixtureRequest, rootfs: Path, tmp_path_factory: pytest
     settings.write_text(ALL_ON)
     with (
         Sandbox(find_mode(request.param), network=True) as sandbox,
+        oci.start_container(sandbox, request.param, rootfs, "sh", "-c", WAITING, wish=wish()) as early,
         Service(sandbox, "--no-shipped-rules", f"--config={settings}") as service,
     ):
-        yield Scene(sandbox, request.param, rootfs, service, service.tail())
+        yield Scene(sandbox, request.param, rootfs, early, service, service.tail())
 
 
 def wish(**facts: Any) -> oci.Wish:
@@ -150,6 +156,13 @@ def test_what_lies_in_a_volume_is_drift_whatever_is_the_root_directory(scene: Sc
 
 def oci_program(scene: Scene) -> Path:
     return scene.rootfs / "opt/status7"
+
+
+def test_a_container_that_ran_before_has_its_root(scene: Scene) -> None:
+    with scene.early.root("/tmp/word").open("w") as word:
+        word.write("go\n")
+
+    wait_for_denial(scene, scene.early, "no_drift")
 
 
 def test_a_root_that_is_no_overlay_is_said(scene: Scene) -> None:
