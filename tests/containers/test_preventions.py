@@ -31,7 +31,10 @@ ALL_ON = f"mode: audit\nenforcement:\n  tier: {TIER}\n  prevent:\n" + "".join(
 )
 
 
-WAITING = "cp /bin/busybox /dev/shm/true; mkfifo /tmp/word; echo > /tmp/ready; read word < /tmp/word; chroot /dev/shm /true; sleep 3600"
+WAITING = (
+    "cp /bin/busybox /dev/shm/true; mkfifo /tmp/word; echo > /tmp/ready; read word < /tmp/word; "
+    "chroot /dev/shm /true; sleep 3600"
+)
 """What a container does that ran before the service: in the end it takes a tmpfs for its root."""
 
 
@@ -159,6 +162,7 @@ def oci_program(scene: Scene) -> Path:
 
 
 def test_a_container_that_ran_before_has_its_root(scene: Scene) -> None:
+    assert scene.early.root("/tmp/ready").exists()
     with scene.early.root("/tmp/word").open("w") as word:
         word.write("go\n")
 
