@@ -11,6 +11,7 @@
 #include "denial.bpf.h"
 #include "open_flags.bpf.h"
 #include "policy_arguments.bpf.h"
+#include "policy_parent.bpf.h"
 #include "system_path.bpf.h"
 
 #define OPENED_FOR_EXEC 0x20 /* __FMODE_EXEC in f_flags */
@@ -46,7 +47,7 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	slot = slot_take(EVENT_DENIAL, task);
 	if (!slot)
 		return judge_blindly(&judgement);
-	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
+	judge_parent(&judgement, slot, task);
 	judge_file(&judgement, file->f_inode, POLICY_EXECUTABLE);
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_EXECUTABLE);
@@ -87,7 +88,7 @@ static __always_inline bool open_is_denied(struct file *file, struct task_struct
 	slot = slot_take(EVENT_DENIAL, task);
 	if (!slot)
 		return judge_blindly(&judgement);
-	judge_program(&judgement, slot, task, task->real_parent, POLICY_PARENT);
+	judge_parent(&judgement, slot, task);
 	judge_program(&judgement, slot, task, task, POLICY_EXECUTABLE);
 	judge_file(&judgement, file->f_inode, POLICY_FILE);
 	judge_system_path(&judgement, slot, file);
@@ -167,6 +168,7 @@ int on_policy_fork(u64 *ctx)
 	if (task_is_ours(parent))
 		bpf_task_storage_get(&own_tasks, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	runtime_mark_inherit(parent, child);
+	forker_remember(parent, child);
 	return 0;
 }
 

@@ -45,7 +45,7 @@ static __always_inline u64 next_sequence(u32 ring)
 	return sequence ? (*sequence)++ : 0;
 }
 
-static __always_inline struct slot *slot_take(u32 type, struct task_struct *task)
+static __always_inline struct slot *slot_try(void)
 {
 	u32 first = bpf_get_smp_processor_id() * 2;
 
@@ -56,8 +56,16 @@ static __always_inline struct slot *slot_take(u32 type, struct task_struct *task
 		if (slot && !__sync_val_compare_and_swap(&slot->busy, 0, 1))
 			return slot;
 	}
-	count_loss(type, task_cgroup_id(task), LOSS_NO_SLOT);
 	return NULL;
+}
+
+static __always_inline struct slot *slot_take(u32 type, struct task_struct *task)
+{
+	struct slot *slot = slot_try();
+
+	if (!slot)
+		count_loss(type, task_cgroup_id(task), LOSS_NO_SLOT);
+	return slot;
 }
 
 static __always_inline void slot_release(struct slot *slot)

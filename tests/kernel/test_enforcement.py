@@ -5,6 +5,8 @@ Natively in tier ``kill``; the same tests run in tier ``lsm`` in the guest (test
 
 import os
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,34 @@ def test_the_longest_path(denier: Denier, tmp_path: Path, length: int, on_trunca
         assert denier.run(program, pass_fds=[folder]) == (REFUSED if is_denied else 0)
     finally:
         os.close(folder)
+
+
+THREAD = "import os, sys, threading; threading.Thread(target=os.execv, args=(sys.argv[1], sys.argv[1:])).start()"
+EXACT, BEGINNING = "ParentImage: {forker}", "ParentImage|startswith: {folder}/"
+FORKS = {
+    "its parent has ended": (EXACT, "( (sleep 0.2; exec {program} {mark}) & )"),
+    "its parent runs another program": (BEGINNING, "(sleep 0.2; exec {program} {mark}) & exec sleep 0.5"),
+    "from a thread": (EXACT, "{python} -c '{thread}' {program} {mark}; true"),
+    "it has executed something else": (BEGINNING, "( (exec sh -c 'sleep 0.2; exec {program} {mark}') & )"),
+}
+"""Ways to lose the program that forked it, and how the rule names that."""
+
+
+@pytest.mark.parametrize("how", FORKS)
+def test_who_forked_it_is_its_parent(denier: Denier, tmp_path: Path, how: str) -> None:
+    where, script = FORKS[how]
+    program, forker, mark = tmp_path / "program", tmp_path / "forker", tmp_path / "mark"
+    shutil.copy("/bin/touch", program)
+    shutil.copy("/bin/dash", forker)
+    shown = where.format(forker=forker, folder=tmp_path)
+    deny(denier, tmp_path, f"{{s: {{{shown}, Image: {program}}}, condition: s}}")
+
+    denier.run(forker, "-c", script.format(program=program, mark=mark, python=sys.executable, thread=THREAD))
+    end, told = time.monotonic() + 10, denier.denials()
+    while not told and not mark.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+        told = denier.denials()
+    assert [denial.path for denial in told] == [str(program)]
+    assert not mark.exists()
+    assert denier.run("/bin/sh", "-c", f"{program} {mark}; true") == 0
+    assert mark.exists()
