@@ -35,6 +35,8 @@ def list_denial_notes(denying: Denying) -> Iterator[str]:
         return
     if supervisor.readiness is None:
         yield "the gate does not run just now: what tier hold denies is not held"
+    elif not supervisor.readiness.is_memory_locked:
+        yield "the gate's memory cannot be locked (RLIMIT_MEMLOCK): its answers may wait for a disk"
     if supervisor.health.refused:
         yield f"the gate has refused the deny rules, those of before hold: {supervisor.health.refused}"
     for device, error in supervisor.health.unmarked.items():
