@@ -139,7 +139,7 @@ def test_a_gate_that_stands_still_holds_nobody_for_longer_than_its_deadline(scen
 def test_a_gate_runs_while_a_rule_needs_it(scene: Scene) -> None:
     first = scene.gates()
     scene.reload()
-    assert scene.runs() and scene.service.status()["denial"] == {"rules": {}, "hold": None}
+    assert scene.runs() and scene.service.status()["denial"]["hold"] is None
     assert not any(map(is_there, first))
 
     scene.reload(RULE)
