@@ -22,7 +22,7 @@ from monitor.rules.ruleset import RuleSet
 from monitor.rules.tiers import HOLD, KILL, LSM, OBSERVE, HostTiers, PlannedDenial, list_refusals, plan_denials
 from monitor.runtime import holding, kernel_denial
 from monitor.runtime.holding import Holding
-from monitor.runtime.host_tiers import find_host_tiers, give_up
+from monitor.runtime.host_tiers import find_hold_obstacle_here, find_host_tiers, give_up
 from monitor.runtime.kernel_denial import KernelDenial
 
 _LOG: Final = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Denying:
         self.kernel = KernelDenial(settings, hierarchy, neighbours, boot_id)
         self.holding = Holding(settings, hierarchy, neighbours)
         self._host: HostTiers | None = None
+        self._has_given_up_gate = False
         self.planned: tuple[PlannedDenial, ...] = ()
 
     @property
@@ -97,6 +98,7 @@ class Denying:
         Raises:
             ValueError: they do not fit, or ask for a tier that they cannot have.
         """
+        self._try_gate_again()
         planned = plan_denials(rules.denials, self.host) if rules.denials else ()
         planned = self._start_kernel(planned)
         planned = await self._start_gate(planned)
@@ -132,8 +134,15 @@ class Denying:
             return planned
         _check(planned)
         if obstacle := await self.holding.start():
+            self._has_given_up_gate = True
             planned = self._start_kernel(self._without(HOLD, obstacle, planned))
         return planned
+
+    def _try_gate_again(self) -> None:
+        """It was given up for what it did once; a host whose kernel has none says so again."""
+        if self._has_given_up_gate:
+            self._has_given_up_gate = False
+            self._host = structs.replace(self.host, hold=find_hold_obstacle_here())
 
     def _without(self, tier: str, obstacle: str, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
         _LOG.warning("tier %s cannot be had: %s (run `stockade doctor`)", tier, obstacle)

@@ -5,6 +5,7 @@ While no gate runs, rules and containers are only remembered.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -132,6 +133,8 @@ class Holding:
         if self._supervisor is None:
             return
         if not self._applied:
+            with contextlib.suppress(GateError):
+                self._keep(await self._supervisor.report())
             supervisor, self._supervisor, self._policy = self._supervisor, None, None
             await supervisor.stop()
             self._keep_counts()

@@ -6,7 +6,7 @@ from typing import Final
 from monitor.bpf.features import find_lsm_obstacle
 from monitor.host.fanotify import find_permission_obstacle
 from monitor.host.privileges import is_in_first_namespace
-from monitor.rules.tiers import HOLD, KILL, LSM, HostTiers
+from monitor.rules.tiers import HostTiers
 
 AUTO: Final = "auto"
 NOT_ASKED: Final = "settings: enforcement.tier"
@@ -50,6 +50,3 @@ def give_up(host: HostTiers, tier: str, obstacle: str, asked: str) -> HostTiers:
         case "hold":
             return HostTiers(host.lsm, obstacle, host.kill, host.arguments)
     return HostTiers(host.lsm, host.hold, obstacle, host.arguments)
-
-
-__all__ = ["AUTO", "HOLD", "KILL", "LSM", "NOT_ASKED", "find_hold_obstacle_here", "find_host_tiers", "give_up"]

@@ -147,7 +147,7 @@ def test_a_gate_runs_while_a_rule_needs_it(scene: Scene) -> None:
     scene.reload(RULE.replace("response: deny", "response: deny, mode: audit"))
     assert scene.runs() and scene.gates() == []
     scene.reload(RULE)
-    assert not scene.runs()
+    assert not scene.runs(), scene.service.log
 
 
 def test_a_service_that_is_killed_holds_nothing(scene: Scene) -> None:

@@ -21,8 +21,15 @@ def beat(pulse: Pulse, seconds: float) -> None:
         time.sleep(beat_interval_ms(DEADLINE_MS) / 1000)
 
 
-def sleep_on(_: Pulse) -> None:
+def sleep_on(pulse: Pulse) -> None:
+    pulse.beat()
     time.sleep(60)
+
+
+def begin_late(pulse: Pulse) -> None:
+    """It holds nothing yet."""
+    time.sleep(1.5 * DEADLINE_MS / 1000)
+    beat(pulse, 0.1)
 
 
 def beat_and_end(pulse: Pulse) -> None:
@@ -38,7 +45,8 @@ def die(_: Pulse) -> None:
 
 
 @pytest.mark.parametrize(
-    "live, end", [(sleep_on, End.MISSED), (beat_and_end, End.ASKED), (fail, End.FAILED), (die, End.DIED)]
+    "live, end",
+    [(sleep_on, End.MISSED), (begin_late, End.ASKED), (beat_and_end, End.ASKED), (fail, End.FAILED), (die, End.DIED)],
 )
 def test_a_gate_is_watched(live: Callable[[Pulse], None], end: End) -> None:
     pulse, (ours, theirs) = Pulse(), socket.socketpair()
