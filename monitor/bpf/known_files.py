@@ -79,10 +79,12 @@ class KnownFileTable:
         self.without_room -= {slot}
 
     def _write_file(self, key: bytes, paths: frozenset[str], half: int, place: Place) -> bool:
+        is_new = paths not in self._numbers
         number = self._find_number(paths, self._left.get(key, 0))
         if not number:
             return False
-        self._write_row(half, number, paths, place)
+        if is_new:
+            self._write_row(half, number, paths, place)
         try:
             self._maps.map_update("policy_files", key, _NUMBER.pack(number))
         except OSError:

@@ -33,6 +33,15 @@ def test_denial_outlives_the_service(suite: str, tmp_path: Path) -> None:
     run_tests(suite, [LIFE], tmp_path, 3 * GUEST_S)
 
 
-def run_tests(suite: str, files: Sequence[str], results: Path, timeout_s: float) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("suite", ["bookworm", "sid"])
+def test_the_file_at_a_path_in_containers_of_one_image(suite: str, tmp_path: Path) -> None:
+    """Their overlays lie over the guest's own."""
+    run_tests(suite, ["tests/containers/test_known_files.py"], tmp_path, GUEST_S, scratch="/tmp/pytest")
+
+
+def run_tests(
+    suite: str, files: Sequence[str], results: Path, timeout_s: float, *, scratch: str = "/run/pytest"
+) -> None:
     env = {"STOCKADE_TEST_TIER": "lsm", "STOCKADE_TEST_PATIENCE": "5"}
-    run_tests_in_guest(suite, files, results, timeout_s=timeout_s, env=env)
+    run_tests_in_guest(suite, files, results, timeout_s=timeout_s, scratch=scratch, env=env)
