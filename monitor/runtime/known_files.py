@@ -27,7 +27,9 @@ LOOKS_PER_TICK: Final = 2
 AGAIN_S: Final = 30.0
 """A file that another one has replaced is found after so long, or as much longer as there are many containers."""
 RETRY_S: Final = 1.0
-"""A container that could not be looked at (yet)."""
+"""A container that could not be looked at (yet); twice as long each time, up to the above."""
+HANGS_S: Final = 60.0
+"""No look comes back."""
 FILES_PER_PATH: Final = 4
 """That are remembered in one container: the oldest go first."""
 
@@ -53,6 +55,8 @@ class _Place(Struct):
     """Found so far, oldest first."""
     due: float = 0.0
     is_looked_at: bool = False
+    failures: int = 0
+    """Looks one after another that came to nothing."""
 
 
 class _Result(Struct, frozen=True):
@@ -76,6 +80,8 @@ class KnownFiles:
         self._places: dict[int, _Place] = {POLICY_HOST: _Place(pid=1)}
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._looks = 0
+        self._took_at = time.monotonic()
+        self._has_warned = False
 
     def replace_paths(self, paths: Iterable[str]) -> None:
         """Look for these from now on; what was found of others is forgotten."""
@@ -93,9 +99,12 @@ class KnownFiles:
         self._places.setdefault(slot, _Place(due=time.monotonic() + RETRY_S))
 
     def look_at(self, slot: int, pid: int) -> None:
-        """A process has the root of this container; the first one that is told is enough."""
+        """A process has the root of this container; the first one that is told is enough.
+
+        What could not be looked at waits for its turn: programs run more often than that is worth.
+        """
         place = self._places.get(slot)
-        if place is not None and not place.pid:
+        if place is not None and not place.pid and not place.failures:
             place.pid, place.due = pid, 0.0
             self._go_on(1)
 
@@ -131,16 +140,25 @@ class KnownFiles:
         if not self._paths:
             return
         now = time.monotonic()
-        due = sorted((place.due, slot) for slot, place in self._places.items() if place.due <= now)
-        for _, slot in due[:looks]:
-            place = self._places[slot]
-            if self._looks >= LOOKS_MAX:
+        waiting = ((place.due, slot) for slot, place in self._places.items() if not place.is_looked_at)
+        for due, slot in sorted(waiting)[:looks]:
+            if due > now:
                 return
-            if not place.is_looked_at:
-                self._start(slot, place)
+            if self._looks >= LOOKS_MAX:
+                self._warn(now)
+                return
+            self._start(slot, self._places[slot])
+
+    def _warn(self, now: float) -> None:
+        """All looks are under way: a file system that hangs keeps its look for ever."""
+        if now - self._took_at > HANGS_S and not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "%d containers' file systems do not answer: files of new ones are denied by name alone", self._looks
+            )
 
     def _start(self, slot: int, place: _Place) -> None:
-        place.due = time.monotonic() + (AGAIN_S if place.files else RETRY_S)
+        place.due = time.monotonic() + min(AGAIN_S, RETRY_S * (1 << min(place.failures, 10)))
         pid = place.pid or self._find_pid(slot) or 0
         if not pid:
             return
@@ -173,13 +191,16 @@ class KnownFiles:
 
     def _take_one(self, result: _Result) -> None:
         self._looks -= 1
+        self._took_at = time.monotonic()
         place = result.place
         place.is_looked_at = False
         if self._places.get(result.slot) is not place:
             return  # it is gone, and the slot perhaps another's
         if result.files is None:
             place.pid = 1 if result.slot == POLICY_HOST else 0  # that one has ended, or shows nothing
+            place.failures += 1
             return
+        place.failures = 0
         place.due = time.monotonic() + AGAIN_S
         self._remember(result.slot, place, result.files)
 

@@ -100,3 +100,50 @@ def test_a_container_is_looked_at_when_a_process_of_it_is_known() -> None:
     assert SLOT not in world.told
     world.files.close()
     assert world.is_closed
+
+
+def test_what_cannot_be_looked_at_is_not_looked_at_for_each_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def find(pid: int, *_: object) -> None:
+        looks.append(pid)
+        raise OSError
+
+    monkeypatch.setattr(known_files, "find_container_files", find)
+    world = World()
+    world.files.replace_paths(["/bin/sh"])
+    world.files.add(SLOT)
+    for pid in range(10, 20):
+        world.files.look_at(SLOT, pid)
+        world.files.finish(0.1)
+    assert looks == [10]
+
+
+def test_looks_that_hang_do_not_keep_others_waiting(
+    program: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(known_files, "HANGS_S", -1.0)
+    never = threading.Event()
+
+    def hang(*_: object) -> None:
+        never.wait(PATIENCE_S)
+        raise OSError
+
+    monkeypatch.setattr(known_files, "find_container_files", hang)
+    world, path = World(), str(program).lower()
+    for slot in range(1, known_files.LOOKS_MAX):
+        world.files.add(slot)
+    world.files.replace_paths([path])
+    for slot in range(1, known_files.LOOKS_MAX):
+        world.files.look_at(slot, slot)
+    world.files.finish(0.5)
+    assert world.paths() == [frozenset({path})]
+    assert not caplog.records
+
+    world.files.add(known_files.LOOKS_MAX)
+    world.files.look_at(known_files.LOOKS_MAX, 1)
+    world.files.add(known_files.LOOKS_MAX + 1)
+    for _ in range(3):
+        world.files.look_at(known_files.LOOKS_MAX + 1, 1)
+    assert len(caplog.records) == 1
+    never.set()
