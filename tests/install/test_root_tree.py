@@ -50,6 +50,13 @@ def test_a_link_that_leads_out_of_the_tree_is_refused(script: str, tmp_path: Pat
     assert (mine / "stockade").is_dir()
 
 
+def test_a_folder_without_wheels_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    status, output = call("install", "--wheels", str(tmp_path))
+
+    assert status == 2
+    assert output == f"scripts/install: --wheels '{tmp_path}': no wheels there; docs/install.md says how to make them\n"
+
+
 @pytest.mark.kernel
 def test_a_tree_without_anything_of_ours_has_nothing_to_remove(tmp_path: Path) -> None:
     tree = make_empty_tree(tmp_path / "a tree")
