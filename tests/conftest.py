@@ -28,6 +28,11 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests with large counts too")
+    kernels = "kernels of the guest tests: the oldest and the newest (some), or all, with all tests there"
+    parser.addoption("--vm", choices=("some", "all"), default="some", help=kernels)
+    parser.addoption(
+        "--renew-verifier-statistics", action="store_true", help="write tests/vm/verifier-statistics.json anew"
+    )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -46,11 +51,13 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    unasked = {
+        *(["long"] if not config.getoption("--long") else []),
+        *(["every_kernel"] if config.getoption("--vm") != "all" else []),
+    }
+    left_out = {item for item in items if any(item.get_closest_marker(name) for name in unasked)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 def _is_bound(item: pytest.Item) -> bool:

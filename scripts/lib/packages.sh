@@ -24,6 +24,7 @@ CHECK_PACKAGES=(clang-format shellcheck)
 # other kernels.
 TEST_PACKAGES=(
 	busybox-static
+	clang-19 # what compiles on Debian 12 is clang 14: the objects must load whichever made them
 	crun
 	debian-archive-keyring
 	gcc

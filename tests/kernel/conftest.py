@@ -31,8 +31,9 @@ def sensor(loaded: OpenSensor) -> Iterator[OpenSensor]:
         loaded.object.map_delete("cgroup_tags", key)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session" if TIER == "lsm" else "module")
 def loaded_denier() -> Iterator[Denier]:
+    """In a guest once for all: verifying takes an emulated CPU half a minute."""
     with denying(TIER) as denier:
         yield denier
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,8 @@ from tests.install.machine import get_debian_sources
 CACHE = Path(__file__).resolve().parents[2] / "build" / "vm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FETCH_S = 600
+_FETCHING = threading.Lock()
+"""Guests begin beside each other; each kernel is fetched once."""
 
 _WANTED_MODULES = ("virtio_pci", "virtio_rng", "9pnet_virtio", "9p", "overlay")
 _MODULE_FOLDERS = (
@@ -48,6 +51,9 @@ class Kernel:
 
     release: str
     image: Path
+    """What boots fastest."""
+    packed_image: Path
+    """As Debian ships it; it unpacks itself."""
     modules: tuple[Path, ...]
     """In the order in which they can be inserted."""
 
@@ -59,14 +65,20 @@ def get_kernel(suite: str) -> Kernel:
         FetchError: in words that say what to do.
     """
     folder = CACHE / suite
-    if not (folder / "release").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{suite}-") as name:
-            _fetch(suite, Path(name))
-            shutil.rmtree(folder, ignore_errors=True)
-            (Path(name) / "kernel").rename(folder)
+    with _FETCHING:
+        if not ((folder / "release").exists() and (folder / "vmlinuz").exists()):
+            _fill_cache(suite, folder)
     modules = _order({_module_name(path): path for path in (folder / "modules").iterdir()})
-    return Kernel((folder / "release").read_text(), folder / "image", modules)
+    packed = folder / "vmlinuz"
+    return Kernel((folder / "release").read_text(), next(folder.glob("vmlinux"), packed), packed, modules)
+
+
+def _fill_cache(suite: str, folder: Path) -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{suite}-") as name:
+        _fetch(suite, Path(name))
+        shutil.rmtree(folder, ignore_errors=True)
+        (Path(name) / "kernel").rename(folder)
 
 
 def _fetch(suite: str, folder: Path) -> None:
@@ -125,7 +137,9 @@ def _unpack(package: Path, folder: Path) -> None:
     """Take the image and the modules that a guest may need out of one package."""
     for name, data in _read_files(package, lambda name: bool(_IMAGE.search(name) or _MODULE.search(name))):
         if found := _IMAGE.search(name):
-            (folder / "image").write_bytes(_unwrap_image(data))
+            (folder / "vmlinuz").write_bytes(data)
+            if unwrapped := _unwrap_image(data):
+                (folder / "vmlinux").write_bytes(unwrapped)
             (folder / "release").write_text(found[1])
         else:
             is_packed = name.endswith(".xz")
@@ -143,7 +157,7 @@ def _read_files(package: Path, is_wanted: Callable[[str], bool]) -> Iterator[tup
                 yield member.name, file.read()
 
 
-def _unwrap_image(image: bytes) -> bytes:
+def _unwrap_image(image: bytes) -> bytes | None:
     """The ELF kernel inside a bzImage (Documentation/arch/x86/boot.rst), when xz packs it.
 
     An emulated CPU takes 5 to 10 s to unpack xz; it unpacks zstd by itself fast enough.
@@ -152,7 +166,7 @@ def _unwrap_image(image: bytes) -> bytes:
     offset, length = (int.from_bytes(image[at : at + 4], "little") for at in (0x248, 0x24C))
     begin = (setup_sectors + 1) * 512 + offset
     payload = image[begin : begin + length]
-    return lzma.LZMADecompressor().decompress(payload) if payload.startswith(_XZ) else image
+    return lzma.LZMADecompressor().decompress(payload) if payload.startswith(_XZ) else None
 
 
 def _module_name(path: Path) -> str:

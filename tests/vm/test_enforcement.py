@@ -1,47 +1,67 @@
 """Tier ``lsm`` under other kernels: the kernel tests of enforcement, with denial by BPF LSM."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 
-from tests.support.vm_tests import run_tests_in_guest
+from tests.support.vm import Boot
+from tests.support.vm_pool import GuestPool
+from tests.support.vm_tests import LSM, GuestTests, for_each_kernel
 
 pytestmark = pytest.mark.vm
 
-GUEST_S = 400
-SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
+GUEST_S = 900
+ARGUMENTS = "tests/kernel/test_enforcement_arguments.py"
 LIFE = "tests/kernel/test_enforcement_life.py"
 CRASH = f"{LIFE}::test_a_crash_leaves_denial_in_place_and_a_restart_takes_it_over"
 FILES = (
     "tests/kernel/test_enforcement.py",
-    "tests/kernel/test_enforcement_arguments.py",
+    ARGUMENTS,
     "tests/kernel/test_enforcement_ways.py",
     "tests/kernel/lsm_opens.py",
-    CRASH,
 )
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_the_kernel_denies(suite: str, tmp_path: Path) -> None:
-    run_tests(suite, FILES, tmp_path, GUEST_S)
+def denial(suite: str) -> GuestTests:
+    return GuestTests(suite, FILES, GUEST_S, env=LSM)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("suite", ["bookworm", "trixie", "sid"])
-def test_denial_outlives_the_service(suite: str, tmp_path: Path) -> None:
-    run_tests(suite, [LIFE], tmp_path, 3 * GUEST_S)
+def denial_with_a_crash(suite: str) -> GuestTests:
+    return GuestTests(suite, (CRASH,), GUEST_S, env=LSM)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("suite", ["bookworm", "sid"])
-def test_the_file_at_a_path_in_containers_of_one_image(suite: str, tmp_path: Path) -> None:
+def life(suite: str) -> GuestTests:
+    return GuestTests(suite, (LIFE,), 3 * GUEST_S, env=LSM)
+
+
+def hardened(suite: str) -> GuestTests:
+    return GuestTests(suite, (ARGUMENTS,), GUEST_S, env=LSM, boot=Boot(is_hardened=True))
+
+
+def known_files(suite: str) -> GuestTests:
+    return GuestTests(suite, ("tests/containers/test_known_files.py",), GUEST_S, scratch="/tmp/pytest", env=LSM)
+
+
+@pytest.mark.parametrize("job", for_each_kernel(denial, always=("bookworm", "sid")))
+def test_the_kernel_denies(guests: GuestPool, job: GuestTests) -> None:
+    guests.answer(job)
+
+
+@pytest.mark.parametrize("job", [denial_with_a_crash("bookworm")], ids=["bookworm"])
+def test_denial_outlives_a_crash(guests: GuestPool, job: GuestTests) -> None:
+    guests.answer(job)
+
+
+@pytest.mark.parametrize("job", for_each_kernel(life))
+def test_denial_outlives_the_service(guests: GuestPool, job: GuestTests) -> None:
+    guests.answer(job)
+
+
+@pytest.mark.parametrize("job", for_each_kernel(hardened))
+def test_arguments_are_found_wherever_the_kernel_is(guests: GuestPool, job: GuestTests) -> None:
+    """With KASLR, 5-level page tables and mitigations: another place for the kernel and its page tables."""
+    guests.answer(job)
+
+
+@pytest.mark.parametrize("job", for_each_kernel(known_files))
+def test_the_file_at_a_path_in_containers_of_one_image(guests: GuestPool, job: GuestTests) -> None:
     """Their overlays lie over the guest's own."""
-    run_tests(suite, ["tests/containers/test_known_files.py"], tmp_path, GUEST_S, scratch="/tmp/pytest")
-
-
-def run_tests(
-    suite: str, files: Sequence[str], results: Path, timeout_s: float, *, scratch: str = "/run/pytest"
-) -> None:
-    env = {"STOCKADE_TEST_TIER": "lsm", "STOCKADE_TEST_PATIENCE": "5"}
-    run_tests_in_guest(suite, files, results, timeout_s=timeout_s, scratch=scratch, env=env)
+    guests.answer(job)

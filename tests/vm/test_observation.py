@@ -1,12 +1,11 @@
 """The service under other kernels: what it sees there of a few acts on the host and in a container.
 
-One kernel each time: Debian 12's, the oldest one, which loads the variant of the file sensor that reads by helper.
-``--long`` adds those of Debian 13 and of Debian's development branch.
+Each time under Debian 12's, the oldest one, which loads the variant of the file sensor that reads by helper.
 """
 
 import json
-import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +15,13 @@ from monitor.rules.loader import load_rules
 from monitor.shipped import get_shipped_rules
 from tests.support.documents import Document, Predicate, field, has, is_alert, summarize
 from tests.support.vm import RESULTS, run_in_guest
-from tests.support.vm_kernel import FetchError, Kernel, get_kernel
+from tests.support.vm_kernel import Kernel, get_kernel
+from tests.support.vm_pool import GuestPool
+from tests.support.vm_tests import REPOSITORY, for_each_kernel
 
 pytestmark = pytest.mark.vm
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-GUEST_S = 240
-SUITES = ("bookworm", pytest.param("trixie", marks=pytest.mark.long), pytest.param("sid", marks=pytest.mark.long))
+GUEST_S = 400
 FILE_VARIANTS = {"bookworm": "direct and probe reads", "trixie": "direct reads", "sid": "direct reads"}
 
 
@@ -47,44 +46,41 @@ class Observed(NamedTuple):
         return [field(each, "rule.name") for each in self.documents if is_alert(each) and wanted(each)]
 
 
-@pytest.fixture(scope="module")
-def compiled_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of the shipped rules: compiling them takes a minute in a guest."""
-    folder = tmp_path_factory.mktemp("rules")
-    load_rules([get_shipped_rules()], cache_dir=folder)
-    return folder
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A job of :class:`GuestPool`: ``observed_acts`` under the kernel of a Debian suite."""
+
+    suite: str
+
+    def run(self, results: Path) -> Observed:
+        kernel = get_kernel(self.suite)
+        # Compiling the shipped rules takes a minute in a guest.
+        load_rules([get_shipped_rules()], cache_dir=results / "state" / "cache")
+        done = run_in_guest(
+            kernel,
+            [sys.executable, str(REPOSITORY / "tests" / "vm" / "observed_acts.py"), str(RESULTS)],
+            results,
+            folder=REPOSITORY,
+            env={"PYTHONPATH": str(REPOSITORY)},
+            timeout_s=GUEST_S,
+        )
+        log = (results / "service.log").read_text(errors="backslashreplace")
+        assert done.status == 0, (
+            f"status {done.status}\n{done.stderr}\nservice said:\n{log}\nconsole:\n{done.console[-3000:]}"
+        )
+        return Observed(
+            self.suite,
+            kernel,
+            [json.loads(line) for line in (results / "events.jsonl").read_text().splitlines()],
+            json.loads((results / "status.json").read_text()),
+            json.loads((results / "acts.json").read_text()),
+        )
 
 
-@pytest.fixture(scope="module", params=SUITES)
-def observed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, compiled_rules: Path
-) -> Observed:
-    try:
-        kernel = get_kernel(request.param)
-    except FetchError as error:
-        pytest.skip(f"no kernel of Debian {request.param}: {error}")
-    results = tmp_path_factory.mktemp(request.param)
-    shutil.copytree(compiled_rules, results / "state" / "cache")
-    done = run_in_guest(
-        kernel,
-        [sys.executable, str(REPOSITORY / "tests" / "vm" / "observed_acts.py"), str(RESULTS)],
-        results,
-        folder=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY)},
-        timeout_s=GUEST_S,
-    )
-    log = (results / "service.log").read_text(errors="backslashreplace")
-    assert done.status == 0, (
-        f"status {done.status}\n{done.stderr}\nservice said:\n{log}\nconsole:\n{done.console[-3000:]}"
-    )
-    print(f"Linux {kernel.release}\n{log}")
-    return Observed(
-        request.param,
-        kernel,
-        [json.loads(line) for line in (results / "events.jsonl").read_text().splitlines()],
-        json.loads((results / "status.json").read_text()),
-        json.loads((results / "acts.json").read_text()),
-    )
+@pytest.fixture(scope="module", params=for_each_kernel(Observation, always=("bookworm",)))
+def observed(request: pytest.FixtureRequest, guests: GuestPool) -> Observed:
+    found: Observed = guests.answer(request.param)
+    return found
 
 
 def test_all_sensors_are_attached_and_nothing_is_lost(observed: Observed) -> None:

@@ -1,19 +1,20 @@
 """The ready-made preventions in real containers under other kernels, in tier ``lsm``."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.support.vm_tests import run_tests_in_guest
+from tests.support.vm_pool import GuestPool
+from tests.support.vm_tests import LSM, GuestTests, for_each_kernel
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.vm
 
 GUEST_S = 900
-SUITES = ("bookworm", "trixie", "sid")
 FILE = "tests/containers/test_preventions.py"
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_containers_start_and_what_is_prevented_does_not_run(suite: str, tmp_path: Path) -> None:
-    env = {"STOCKADE_TEST_TIER": "lsm", "STOCKADE_TEST_PATIENCE": "5"}
-    run_tests_in_guest(suite, [FILE], tmp_path, timeout_s=GUEST_S, scratch="/dev/shm/pytest", env=env)
+def preventions(suite: str) -> GuestTests:
+    return GuestTests(suite, (FILE,), GUEST_S, scratch="/dev/shm/pytest", env=LSM)
+
+
+@pytest.mark.parametrize("job", for_each_kernel(preventions))
+def test_containers_start_and_what_is_prevented_does_not_run(guests: GuestPool, job: GuestTests) -> None:
+    guests.answer(job)

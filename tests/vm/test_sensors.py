@@ -1,12 +1,11 @@
-"""The sensors' own tests under other kernels (``--long``): facts of processes, which opens and changes are reported."""
-
-from pathlib import Path
+"""The sensors' own tests under other kernels: facts of processes, which opens and changes are reported."""
 
 import pytest
 
-from tests.support.vm_tests import run_tests_in_guest
+from tests.support.vm_pool import GuestPool
+from tests.support.vm_tests import GuestTests, for_each_kernel
 
-pytestmark = [pytest.mark.vm, pytest.mark.long]
+pytestmark = pytest.mark.vm
 
 GUEST_S = 580
 FILES = (
@@ -23,8 +22,10 @@ VARIANTS = {"bookworm": "not [cast", "trixie": "not [typed", "sid": "not [typed"
 """Of the file sensor: the one that the loader takes there."""
 
 
-@pytest.mark.parametrize("suite", VARIANTS)
-def test_the_sensors_pass_their_tests(suite: str, tmp_path: Path) -> None:
-    words = ["-k", VARIANTS[suite], f"--deselect={NOT_ON_OVERLAY}", *FILES]
+def sensors(suite: str) -> GuestTests:
+    return GuestTests(suite, ("-k", VARIANTS[suite], f"--deselect={NOT_ON_OVERLAY}", *FILES), GUEST_S)
 
-    run_tests_in_guest(suite, words, tmp_path, timeout_s=GUEST_S)
+
+@pytest.mark.parametrize("job", for_each_kernel(sensors))
+def test_the_sensors_pass_their_tests(guests: GuestPool, job: GuestTests) -> None:
+    guests.answer(job)
