@@ -72,8 +72,10 @@ class Tree:
         return (self.root / path.lstrip("/")).read_text()
 
 
-def make_tree(root: Path, codename: str) -> Tree:
+def make_tree(root: Path, codename: str, packages: Sequence[str] = ()) -> Tree:
     """Make a minimal Debian of that release (no Python, no certificates) and copy the checkout into it.
+
+    ``packages`` are installed besides.
 
     Raises:
         subprocess.CalledProcessError: mmdebstrap failed; its output is in the error's notes.
@@ -87,6 +89,7 @@ def make_tree(root: Path, codename: str) -> Tree:
             "--variant=minbase",
             "--dpkgopt=force-unsafe-io",
             *options,
+            *(f"--include={package}" for package in packages),
             codename,
             str(root),
             "-",
