@@ -111,7 +111,9 @@ def _plan_held(rule: DenyRule, elsewhere: str, host: HostTiers) -> PlannedDenial
     """``elsewhere``: what becomes of it on file systems that are not held."""
     tiers = (HOLD,) if elsewhere == OBSERVE else (HOLD, elsewhere)
     reason = f"on file systems that are held (docs/hold.md), {_ELSEWHERE[elsewhere]}; {host.lsm}"
-    return PlannedDenial(rule, tiers, elsewhere if may_concern_host(rule) else HOLD, reason)
+    if not may_concern_host(rule):
+        return PlannedDenial(rule, tiers, HOLD, reason)
+    return PlannedDenial(rule, tiers, elsewhere, f"{reason}; not about containers alone, so it counts as {elsewhere}")
 
 
 def _find_kernel_obstacle(rule: DenyRule, host: HostTiers) -> str:
