@@ -24,6 +24,7 @@ MODES = {"runc": find_modes()[0], "crun": find_modes()[-1]}
 """One each: what differs between cgroup modes is the others' to test."""
 RULES = {
     "by_path": ("process_creation", "{s: {Image: /opt/status7, container.id|exists: true}, condition: s}"),
+    "anywhere": ("process_creation", "{s: {Image|endswith: /busybox-no, container.id|exists: true}, condition: s}"),
     "by_parent": (
         "process_creation",
         "{s: {Image: /bin/busybox, ParentImage|endswith: /busybox-spawner, container.id|exists: true}, condition: s}",
@@ -107,6 +108,19 @@ def test_an_open_is_refused_in_containers_alone(scene: Scene, container: oci.Con
     denied = scene.tail.wait_for(has(event__kind="event", event__action="open-denied", container__id=container.id))
     assert (field(denied, "file.path"), field(denied, "stockade.denial.tier")) == ("/etc/secret", "hold")
     scene.sandbox.run(["sh", "-c", f"echo x >{container.root('/etc/secret')}"])
+
+
+def test_a_containers_own_tmpfs_is_held(scene: Scene, container: oci.Container) -> None:
+    container.exec("sh", "-c", "cp /bin/busybox /dev/shm/busybox-no; /dev/shm/busybox-no true; echo $? >/tmp/status")
+    assert container.root("/tmp/status").read_text().strip() == "126"
+
+
+def test_what_lies_on_a_file_system_of_the_host_is_ended(scene: Scene, tmp_path: Path) -> None:
+    """It is not held, and `hold_paths` was not told to."""
+    wish = oci.Wish(binds=((str(tmp_path), "/data"),))
+    with oci.start_container(scene.sandbox, scene.runtime, scene.rootfs, wish=wish) as started:
+        started.exec("sh", "-c", "cp /bin/busybox /data/busybox-no; /data/busybox-no true; echo $? >/tmp/status")
+        assert started.root("/tmp/status").read_text().strip() == ("137" if ASKED == "auto" else "0")
 
 
 def test_what_the_gate_cannot_decide_is_ended(scene: Scene, container: oci.Container) -> None:
