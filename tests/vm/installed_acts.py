@@ -170,8 +170,13 @@ def reload() -> Facts:
     before = main_pid()
     put_rules("alerting")
     status, output = call("systemctl", "reload", UNIT)
-    runs(CANARY)
-    is_loaded = wait_until(lambda: bool(find_alerts("canary_run")))
+
+    def is_seen() -> bool:
+        """``reload`` may return before the new rules are in force: the service reads them aside."""
+        runs(CANARY)
+        return bool(find_alerts("canary_run"))
+
+    is_loaded = wait_until(is_seen)
     (SERVICE / "rules.d" / "broken.yml").write_text("title: [\n")
     call("systemctl", "reload", UNIT)
     is_told = wait_until(lambda: "broken.yml" in read_journal())
