@@ -55,8 +55,8 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	if (is_denied && is_asked(&judgement, POLICY_ARGUMENTS))
 		is_denied = judge_arguments(&judgement, slot, bprm, source == ARGS_BY_ADDRESS ? task->mm : bprm->mm,
 					    source);
-	if (is_denied && denial_admit(file, task))
-		denial_submit(&judgement, slot, file, task, hook, file_flags);
+	if (is_denied && denial_admit(file->f_inode, task))
+		denial_submit(&judgement, slot, file->f_inode, task, hook, file_flags);
 	else
 		slot_release(slot);
 	return is_denied;
@@ -95,8 +95,8 @@ static __always_inline bool open_is_denied(struct file *file, struct task_struct
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_FILE);
 	is_denied = judgement.summary && judgement_conclude(&judgement);
-	if (is_denied && denial_admit(file, task))
-		denial_submit(&judgement, slot, file, task, DENIAL_OPEN,
+	if (is_denied && denial_admit(file->f_inode, task))
+		denial_submit(&judgement, slot, file->f_inode, task, DENIAL_OPEN,
 			      file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode));
 	else
 		slot_release(slot);

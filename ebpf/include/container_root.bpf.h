@@ -19,7 +19,7 @@ struct {
 	__uint(max_entries, POLICY_CGROUPS);
 	__type(key, u64);
 	__type(value, struct container_root);
-} container_roots SEC(".maps");
+} container_roots __weak SEC(".maps");
 
 static __always_inline struct container_root root_of(struct task_struct *task)
 {
@@ -58,7 +58,7 @@ static __always_inline void container_root_inherit(struct cgroup *cgroup)
 /* Does a program lie on another file system than the root of the task that asks? What a runtime brings with it (its
  * init, itself) does not. A global function, verified once: 6.1 cannot bear it for each state that a caller can be in.
  */
-__noinline u32 other_filesystem_flag(u64 inode, u64 device)
+__weak __noinline u32 other_filesystem_flag(u64 inode, u64 device)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct runtime_file key = { .inode = inode, .device = device };

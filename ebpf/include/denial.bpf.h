@@ -31,29 +31,29 @@ static __always_inline bool sets_up(struct task_struct *task, struct file *file,
 	return mark && goes_on_setting_up(mark, task, file, file_flags);
 }
 
-static __always_inline void denial_submit(struct judgement *judgement, struct slot *slot, struct file *file,
+/* `inode` is NULL where a name leads to nothing yet. */
+static __always_inline void denial_submit(struct judgement *judgement, struct slot *slot, struct inode *inode,
 					  struct task_struct *task, u32 hook, u32 file_flags)
 {
 	struct denial_event *event = record_begin(slot, EVENT_DENIAL, sizeof(*event), task);
-	struct inode *inode = file->f_inode;
 
-	event->inode = inode->i_ino;
-	event->device = device_number(inode->i_sb->s_dev);
+	event->inode = BPF_CORE_READ(inode, i_ino);
+	event->device = device_number(BPF_CORE_READ(inode, i_sb, s_dev));
 	event->generation = judgement->generation;
 	event->hook = hook;
 	event->file_flags = slot->path_flags | file_flags | (judgement_is_by_file(judgement) ? FILE_KNOWN : 0);
-	event->file_mode = inode->i_mode;
+	event->file_mode = BPF_CORE_READ(inode, i_mode);
 	record_append_path(slot, &event->path);
 	record_append(slot, &event->terms, judgement->terms, sizeof(judgement->terms));
 	urgent_submit(slot, true);
 }
 
-/* One of each program and cgroup passes each second, whatever the flood. */
-static __always_inline bool denial_admit(struct file *file, struct task_struct *task)
+/* One of each file and cgroup passes each second, whatever the flood. */
+static __always_inline bool denial_admit(struct inode *inode, struct task_struct *task)
 {
 	u64 cgroup_id = task_cgroup_id(task);
 
-	if (limit_admits(cgroup_id, BUCKET_EXEC, file->f_inode->i_ino))
+	if (limit_admits(cgroup_id, BUCKET_EXEC, BPF_CORE_READ(inode, i_ino)))
 		return true;
 	count_loss(EVENT_DENIAL, cgroup_id, LOSS_LIMITED);
 	return false;

@@ -72,8 +72,16 @@ enum open_access {
 enum denial_hook {
 	DENIAL_EXEC = 0,       /* bprm_check_security */
 	DENIAL_EXEC_CHECK = 1, /* bprm_creds_for_exec: somebody only asks whether it may be run (AT_EXECVE_CHECK) */
-	DENIAL_OPEN = 3,       /* file_open */
 	DENIAL_EXEC_KILL = 2, /* sched_process_exec: it has replaced its image, and ends before its first instruction */
+	DENIAL_OPEN = 3,      /* file_open */
+	DENIAL_CREATE = 4,    /* path_mknod, path_mkdir: an open that would make a file too */
+	DENIAL_RENAME = 5,    /* path_rename */
+	DENIAL_DELETE = 6,    /* path_unlink, path_rmdir */
+	DENIAL_LINK = 7,      /* path_link */
+	DENIAL_SYMLINK = 8,   /* path_symlink */
+	DENIAL_TRUNCATE = 9,  /* path_truncate */
+	DENIAL_MODE = 10,     /* path_chmod */
+	DENIAL_OWNER = 11,    /* path_chown */
 };
 
 /* What was done to a file, or to a name of it. */

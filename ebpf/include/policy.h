@@ -175,11 +175,20 @@ enum policy_dimension {
 	POLICY_DIMENSIONS_STRIDE = 16, /* of tables with a number for each */
 };
 
-/* What a term can be about. */
+/* What a term can be about. From POLICY_CREATE on: what is done to a name, and the file is what it leads to. */
 enum policy_event {
 	POLICY_EXEC = 0,
 	POLICY_OPEN = 1,
-	POLICY_EVENTS = 4, /* room */
+	POLICY_CREATE = 2, /* a file that was not there, a folder, a node */
+	POLICY_RENAME = 3, /* something gets this name by rename */
+	POLICY_DELETE = 4, /* what had it has it no more: removed, renamed, replaced */
+	POLICY_LINK = 5,   /* this name is made for a file that has one */
+	POLICY_LINKED = 6, /* the file of this name gets another one */
+	POLICY_SYMLINK = 7,
+	POLICY_TRUNCATE = 8,
+	POLICY_MODE = 9,
+	POLICY_OWNER = 10,
+	POLICY_EVENTS = 16, /* room */
 };
 
 /* Slots of the table of containers. User space gives each container one of those above. */

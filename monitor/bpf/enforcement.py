@@ -23,6 +23,7 @@ from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
 from monitor.model.ids import CgroupId, FileIdentity
+from monitor.model.kernel_hooks import FILES
 from monitor.wire import _layout as layout
 
 _RUNTIME_FILE: Final = struct.Struct("<QQ")
@@ -34,6 +35,21 @@ LIFE_PROGRAMS: Final = ("on_policy_fork", "on_policy_exec", "on_policy_cgroup_cr
 """Keep whose a cgroup and a task is."""
 TIER_PROGRAMS: Final = {"lsm": ("on_exec_check", "on_exec_asked", "on_file_open"), "kill": ("on_exec_kill",)}
 """By tier: lsm denies, kill ends what has been executed before its first instruction."""
+HOOK_PROGRAMS: Final = {
+    FILES: (
+        "on_path_mknod",
+        "on_path_mkdir",
+        "on_path_rename",
+        "on_path_unlink",
+        "on_path_rmdir",
+        "on_path_link",
+        "on_path_symlink",
+        "on_path_truncate",
+        "on_path_chmod",
+        "on_path_chown",
+    ),
+}
+"""By group of :data:`monitor.model.kernel_hooks.HOOKS`: what tier lsm also needs where a rule asks for it."""
 
 
 class EnforcementPlan(Struct, frozen=True):
@@ -44,6 +60,14 @@ class EnforcementPlan(Struct, frozen=True):
     tag_controller: str = ""
     tag_hierarchy_id: int = 0
     limiter: LimiterSettings = LimiterSettings()
+    hooks: tuple[str, ...] = ()
+    """Groups of hooks, sorted; tier ``kill`` has none."""
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """What is attached, in this order: the table of cgroups first, then what denies by it."""
+        asked = [program for group in self.hooks for program in HOOK_PROGRAMS[group]] if self.tier == "lsm" else []
+        return (*LIFE_PROGRAMS, *TIER_PROGRAMS[self.tier], *asked)
 
 
 class Enforcement:
@@ -94,23 +118,27 @@ class Enforcement:
     def _set_up(self) -> None:
         slots = max(16, 4 * self.object.possible_cpus())
         prepare_records(self.object, slots=slots, urgent_bytes=RING_BYTES, limits=self._plan.limiter)
-        wanted = {*LIFE_PROGRAMS, *TIER_PROGRAMS[self._plan.tier]}
+        wanted = set(self._plan.programs)
         for program in self.object.program_names():
             self.object.set_autoload(program, enabled=program in wanted)
 
     def attach(self) -> None:
-        """Attach: the table of cgroups first, then what denies by it. Nothing is denied before a policy is applied.
+        """Attach what the plan names. Nothing is denied before a policy is applied.
 
         Raises:
             LibbpfError: the kernel refused.
         """
-        for program in (*LIFE_PROGRAMS, *TIER_PROGRAMS[self._plan.tier]):
+        for program in self._plan.programs:
             self.object.attach(program)
 
     @property
     def tier(self) -> str:
         """``lsm`` or ``kill``."""
         return self._plan.tier
+
+    def has_hooks(self, groups: Iterable[str]) -> bool:
+        """Whether these groups of hooks are attached, as far as the tier has any."""
+        return self.tier != "lsm" or set(groups) <= set(self._plan.hooks)
 
     def detach(self) -> None:
         """Deny no more; the ring can still be read."""
@@ -167,5 +195,5 @@ class Enforcement:
 def build_generation(path: Path, plan: EnforcementPlan) -> str:
     """Name what would be loaded, in letters that a bpffs takes."""
     content = hashlib.sha256(path.read_bytes())
-    content.update(msgspec.json.encode((plan.tier, plan.limiter)))
+    content.update(msgspec.json.encode((plan.tier, plan.limiter, plan.hooks)))
     return f"{layout.FINGERPRINT & 0xFFFFFFFF:08x}_{content.hexdigest()[:16]}"

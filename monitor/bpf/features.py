@@ -226,6 +226,15 @@ def find_lsm_obstacle() -> str:
     return ""
 
 
+def find_name_hooks_obstacle() -> str:
+    """Why what is done to a file by its name cannot be denied where opens can; empty when it can."""
+    try:
+        btf_id = load_library().libbpf_find_vmlinux_btf_id(b"path_rename", _ATTACH_LSM_MAC)
+    except LibbpfError:
+        return "libbpf.so.1 cannot be loaded"
+    return "" if btf_id > 0 else "the kernel has no hooks for what is done by name (CONFIG_SECURITY_PATH)"
+
+
 def find_security_modules() -> tuple[str, ...] | None:
     """Answer the active security modules in their order; None when securityfs cannot be had."""
     text = _read_securityfs("lsm")

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from monitor.model import kernel_hooks
 from monitor.model.argument_automaton import ArgumentAutomaton
 from monitor.model.capabilities import CAPABILITY_NAMES
 from monitor.model.kernel_policy import ContainerTerms, Dimension, Lookup, PolicyTables, Vectors
@@ -37,7 +38,19 @@ NUMBERS: Final = {
     Dimension.EVENT: layout.POLICY_EVENT,
 }
 """The kernel's number of each lookup."""
-_EVENTS: Final = {"exec": layout.POLICY_EXEC, "open": layout.POLICY_OPEN}
+_EVENTS: Final = {
+    kernel_hooks.EXEC: layout.POLICY_EXEC,
+    kernel_hooks.OPEN: layout.POLICY_OPEN,
+    kernel_hooks.CREATE: layout.POLICY_CREATE,
+    kernel_hooks.RENAME: layout.POLICY_RENAME,
+    kernel_hooks.DELETE: layout.POLICY_DELETE,
+    kernel_hooks.LINK: layout.POLICY_LINK,
+    kernel_hooks.LINKED: layout.POLICY_LINKED,
+    kernel_hooks.SYMLINK: layout.POLICY_SYMLINK,
+    kernel_hooks.TRUNCATE: layout.POLICY_TRUNCATE,
+    kernel_hooks.MODE: layout.POLICY_MODE,
+    kernel_hooks.OWNER: layout.POLICY_OWNER,
+}
 _MASKS: Final[dict[Dimension, dict[str, int]]] = {
     Dimension.ACCESS: {
         "read": layout.OPEN_READ,

@@ -189,7 +189,8 @@ class Denial(TaskEvent, frozen=True, gc=False):
     path: str
     """Of the program or file, as the kernel resolved it."""
     action: str
-    """``exec``, ``exec-check`` (somebody only asked whether it may be run), ``open``."""
+    """``exec``, ``exec-check`` (somebody only asked whether it may be run), ``open``, ``create`` (a file, a folder, a
+    node), or a :class:`ChangeAction`."""
     tier: str
     """Where it was decided: ``lsm``, ``hold`` (the gate), ``kill`` (the process had replaced its image, and was ended
     before its first instruction)."""

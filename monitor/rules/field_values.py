@@ -69,7 +69,13 @@ EVENT_ACTIONS = {
     Tick: "tick",
 }
 """``event.action`` of each event class, as the stream's documents have it; a change and a denial say their own."""
-DENIED_ACTIONS = ("exec-denied", "exec-check-denied", "open-denied")
+DENIED_ACTIONS = (
+    "exec-denied",
+    "exec-check-denied",
+    "open-denied",
+    "create-denied",
+    *(f"{action}-denied" for action in ChangeAction),
+)
 ACTIONS = (
     *(action for kind, action in EVENT_ACTIONS.items() if kind is not FileChange),
     *map(str, ChangeAction),

@@ -28,6 +28,10 @@ def find_hold_obstacle(terms: Sequence[PolicyTerm]) -> str:
 
 
 def _find_obstacle(term: PolicyTerm) -> str:
+    if term.is_above:
+        return ""  # of a term that is asked too
+    if term.event not in HELD_FLAGS:
+        return "executions and opens can be held, nothing else"
     for dimension, expression in term.asks.items():
         if dimension is Dimension.FLAGS:
             if reason := _find_flag_obstacle(term.event, expression):

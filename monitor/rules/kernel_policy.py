@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from monitor.model.argument_automaton import ArgumentAutomaton
+from monitor.model.kernel_hooks import ABOVE_EVENTS, DELETE, EXEC, MODE, NAME_EVENTS, OPEN, OWNER, RENAME
 from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, KnownVectors, Lookup, PolicyTables, Vectors
 from monitor.model.rule import Rule
 from monitor.rules.argument_automaton import build_argument_automaton, count_states
@@ -25,6 +26,7 @@ from monitor.rules.kernel_terms import (
     Term,
     build_terms,
     find_argument_conjunctions,
+    find_folders_above,
     holds,
     keys_of,
     tests_of,
@@ -32,8 +34,6 @@ from monitor.rules.kernel_terms import (
 from monitor.rules.known_paths import find_known_paths
 from monitor.rules.trees import all_of
 
-EXEC, OPEN = "exec", "open"
-"""Bits of :attr:`Dimension.EVENT`."""
 UPPER_UNKNOWN: Final = "upper_unknown"
 """A bit of :attr:`Dimension.FLAGS`: this kernel cannot tell, so that the flag is neither true nor false."""
 BITS_MAX: Final = 8
@@ -43,8 +43,19 @@ RULES_NAMED: Final = 3
 STATES_COUNTED: Final = 2_000
 """Of one of them; more is said as this many."""
 _WRITES: Final = Text("file.access", "exact", ("create", "write"))
-_EVENTS: Final = {"process_creation": EXEC, "file_access": OPEN, "file_event": OPEN}
-"""Categories whose events have a hook that can say no."""
+_EVENTS: Final = {
+    "process_creation": (EXEC,),
+    "file_access": (OPEN,),
+    "file_event": (OPEN, *NAME_EVENTS),
+    "file_rename": (RENAME,),
+    "file_delete": (DELETE,),
+    "file_change": (MODE, OWNER),
+}
+"""By category: what a hook that can say no is called for, the usual one first. A rule about writing a file is one about
+all that changes, replaces or removes it."""
+
+
+_KNOWN_OF_OPENS: Final = frozenset({Dimension.ACCESS, Dimension.SYSTEM_FILE})
 
 
 class PolicyError(ValueError):
@@ -56,7 +67,17 @@ class PolicyTerm(Struct, frozen=True):
 
     rule: Rule
     event: str
+    """What it is about, a name of :mod:`monitor.model.kernel_hooks`,"""
     asks: Term
+    also: tuple[str, ...] = ()
+    """and what else."""
+    is_above: bool = False
+    """Of another term: about the folders that its file lies in."""
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """All that it is about."""
+        return (self.event, *self.also)
 
 
 class KernelPolicy(Struct, frozen=True):
@@ -90,14 +111,30 @@ class KernelPolicy(Struct, frozen=True):
 
 def build_rule_terms(rule: Rule, category: str, condition: AnyNode) -> tuple[PolicyTerm, ...]:
     """The terms of one rule. Raises :class:`NotDecidable`."""
-    event = _EVENTS.get(category)
-    if event is None:
+    events = _EVENTS.get(category)
+    if events is None:
         known = CATEGORIES.get(category)
         raise NotDecidable(f"{known.description if known else category}: there is nothing left to deny")
-    asked = build_terms(condition)
-    if CATEGORIES[category].writes_only:
-        asked = tuple(_and_writes(term) for term in asked)
-    return tuple(PolicyTerm(rule, event, term) for term in asked)
+    terms = build_terms(condition)
+    if events[0] not in {EXEC, OPEN} and any(not _KNOWN_OF_OPENS.isdisjoint(asked) for asked in terms):
+        raise NotDecidable("it asks for what the kernel knows of opens alone")
+    if not CATEGORIES[category].writes_only:
+        return tuple(PolicyTerm(rule, events[0], asked, events[1:]) for asked in terms)
+    return tuple(term for asked in terms for term in _build_write_terms(rule, asked, events[1:]))
+
+
+def _build_write_terms(rule: Rule, asked: Term, also: tuple[str, ...]) -> Iterator[PolicyTerm]:
+    """A term about all that changes a file; who asks for what only opens have asks for opens alone."""
+    if not _KNOWN_OF_OPENS.isdisjoint(asked):
+        wanted = [asked[Dimension.ACCESS], _WRITES] if Dimension.ACCESS in asked else [_WRITES]
+        yield PolicyTerm(rule, OPEN, asked | {Dimension.ACCESS: all_of(wanted)})
+        return
+    yield PolicyTerm(rule, OPEN, asked | {Dimension.ACCESS: _WRITES}, also)
+    folders = find_folders_above(asked)
+    if folders:
+        about: Term = {dimension: test for dimension, test in asked.items() if dimension is not Dimension.FILE_END}
+        above = about | {Dimension.FILE: Text("file.path", "exact", folders)}
+        yield PolicyTerm(rule, ABOVE_EVENTS[0], above, ABOVE_EVENTS[1:], is_above=True)
 
 
 def build_policy(terms: Sequence[PolicyTerm]) -> KernelPolicy:
@@ -113,7 +150,7 @@ def build_policy(terms: Sequence[PolicyTerm]) -> KernelPolicy:
             "disable rules, or merge those that differ in a value only"
         )
     vectors = {dimension: _pack(terms, dimension) for dimension in Dimension}
-    known = find_known_paths([term.asks for term in terms])
+    known = find_known_paths([{} if term.is_above else term.asks for term in terms])
     return KernelPolicy(tuple(terms), vectors, _build_arguments(terms), known)
 
 
@@ -143,11 +180,6 @@ def _describe_largest(terms: Sequence[PolicyTerm], conjunctions: Mapping[int, Co
     sizes = {name: count_states(asked, STATES_COUNTED) for name, asked in of_rule.items()}
     largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:RULES_NAMED]
     return ", ".join(f"{name} ({sizes[name]:,})" for name in largest)
-
-
-def _and_writes(term: Term) -> Term:
-    asked = term.get(Dimension.ACCESS)
-    return term | {Dimension.ACCESS: _WRITES if asked is None else all_of([asked, _WRITES])}
 
 
 class _Asking:
@@ -242,11 +274,12 @@ def _pack_numbers(asking: _Asking) -> Vectors:
 
 
 def _pack_events(terms: Sequence[PolicyTerm]) -> Vectors:
-    """Each term is about one event; there is always one."""
+    """There is always exactly one event."""
     events: dict[Key, int] = {}
     for number, term in enumerate(terms):
-        key = frozenset({term.event})
-        events[key] = events.get(key, 0) | 1 << number
+        for event in term.events:
+            key = frozenset({event})
+            events[key] = events.get(key, 0) | 1 << number
     return Vectors(0, events)
 
 

@@ -148,6 +148,24 @@ def keys_of(test: AnyNode) -> tuple[str, ...]:
     return tuple(value + PATH_END for value in values)
 
 
+def find_folders_above(term: Term) -> tuple[str, ...]:
+    """The folders that the files of a term lie in, as far as its paths say, the root apart."""
+    paths = _paths_of(term[Dimension.FILE]) if Dimension.FILE in term else ()
+    return tuple(dict.fromkeys(path[:end] for path in paths for end in range(1, len(path)) if path[end] == "/"))
+
+
+def _paths_of(expression: AnyNode, *, negated: bool = False) -> Iterator[str]:
+    """What paths begin with or are, not what they are not."""
+    match expression:
+        case Not(inner):
+            yield from _paths_of(inner, negated=not negated)
+        case And(nodes) | Or(nodes):
+            for node in nodes:
+                yield from _paths_of(node, negated=negated)
+        case Text(values=values) if not negated:
+            yield from (value for value in values if value.startswith("/"))
+
+
 def _describe(leaf: AnyNode) -> str:
     what = getattr(leaf, "field", "")
     match leaf:

@@ -11,11 +11,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from monitor.model.kernel_hooks import EXEC, FILES, HOOKS
 from monitor.model.kernel_policy import Dimension
 from monitor.rules.denials import DenyRule, may_concern_host
 from monitor.rules.hold_terms import find_hold_obstacle
 from monitor.rules.ir import AnyNode, Flag
-from monitor.rules.kernel_policy import EXEC, OPEN
 from monitor.rules.kernel_terms import RUNTIME_INIT, tests_of
 
 LSM: Final = "lsm"
@@ -35,6 +35,8 @@ class HostTiers(Struct, frozen=True):
     kill: str = ""
     arguments: str = ""
     """Whether the tier that there is can decide by arguments."""
+    names: str = ""
+    """Whether tier lsm can deny what is done to a file other than by opening it."""
 
     @property
     def kernel(self) -> str:
@@ -77,6 +79,12 @@ def asks_upper_layer(rule: DenyRule) -> bool:
     return any(isinstance(test, Flag) and test.field == UPPER_LAYER for each in asked for test in tests_of(each))
 
 
+def find_hooks(rules: Iterable[DenyRule]) -> tuple[str, ...]:
+    """The groups of hooks that tier lsm needs for these rules beside those that it always has."""
+    events = {event for rule in rules for term in rule.terms for event in term.events}
+    return tuple(sorted({HOOKS[event] for event in events if event in HOOKS}))
+
+
 def list_refusals(planned: Iterable[PlannedDenial]) -> list[str]:
     """The rules that ask for a tier that they do not get here: such a set is not put in force."""
     return [
@@ -91,8 +99,7 @@ def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
     if rule.not_decidable:
         return PlannedDenial(rule, reason=rule.not_decidable)
     if not host.lsm:
-        obstacle = _find_kernel_obstacle(rule, host)
-        return PlannedDenial(rule, reason=obstacle) if obstacle else PlannedDenial(rule, (LSM,), LSM)
+        return _plan_hooked(rule, host)
     not_held = host.hold or find_hold_obstacle(rule.terms)
     not_killed = host.kill or _find_kill_obstacle(rule, host)
     if not not_held:
@@ -100,6 +107,13 @@ def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
     if not_killed:
         return PlannedDenial(rule, reason=_join(host.lsm, not_held, not_killed))
     return PlannedDenial(rule, (KILL,), KILL, _join(host.lsm, not_held))
+
+
+def _plan_hooked(rule: DenyRule, host: HostTiers) -> PlannedDenial:
+    obstacle, missing = _find_kernel_obstacle(rule, host), host.names if FILES in find_hooks([rule]) else ""
+    if not obstacle and rule.terms and all(term.event in HOOKS for term in rule.terms):
+        obstacle = missing
+    return PlannedDenial(rule, reason=obstacle) if obstacle else PlannedDenial(rule, (LSM,), LSM, missing)
 
 
 def _join(*reasons: str) -> str:
@@ -121,8 +135,8 @@ def _find_kernel_obstacle(rule: DenyRule, host: HostTiers) -> str:
     if host.arguments and asks_arguments(rule):
         return host.arguments
     for term in rule.terms:
-        if term.event == OPEN and Dimension.ARGUMENTS in term.asks:
-            return "the arguments of the program that opens are not known to the kernel any more"
+        if term.event != EXEC and Dimension.ARGUMENTS in term.asks:
+            return "the arguments of the program that does it are not known to the kernel any more"
         if any(_is_about_setup(test) for asked in term.asks.values() for test in tests_of(asked)):
             return "this version does not know a runtime's set-up steps before they run"
     return ""
@@ -130,7 +144,7 @@ def _find_kernel_obstacle(rule: DenyRule, host: HostTiers) -> str:
 
 def _find_kill_obstacle(rule: DenyRule, host: HostTiers) -> str:
     if any(term.event != EXEC for term in rule.terms):
-        return "an execution can be ended, an open cannot"
+        return "an execution can be ended, what is done to a file cannot be undone"
     return _find_kernel_obstacle(rule, host)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from monitor.bpf.features import find_lsm_obstacle
+from monitor.bpf.features import find_lsm_obstacle, find_name_hooks_obstacle
 from monitor.host.fanotify import find_permission_obstacle
 from monitor.host.privileges import is_in_first_namespace
 from monitor.rules.tiers import HostTiers
@@ -23,9 +23,9 @@ def find_host_tiers(
     match asked:
         case "auto":
             obstacle = find_obstacle()
-            return HostTiers(obstacle, find_gate_obstacle() if obstacle else "", "")
+            return HostTiers(obstacle, find_gate_obstacle() if obstacle else "", "", names=find_name_hooks_obstacle())
         case "lsm":
-            return HostTiers(find_obstacle(), NOT_ASKED, NOT_ASKED)
+            return HostTiers(find_obstacle(), NOT_ASKED, NOT_ASKED, names=find_name_hooks_obstacle())
         case "hold":
             return HostTiers(NOT_ASKED, find_gate_obstacle(), NOT_ASKED)
         case "kill":

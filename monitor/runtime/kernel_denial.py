@@ -22,10 +22,10 @@ from monitor.model.events import AnyEvent, LossReport, PolicyChange
 from monitor.model.ids import CgroupId, FileIdentity
 from monitor.model.process import Context
 from monitor.rules.denials import DenyRule
-from monitor.rules.tiers import OBSERVE, asks_arguments
+from monitor.rules.tiers import LSM, OBSERVE, asks_arguments, find_hooks
 from monitor.runtime.denial_canary import DenialCanary
 from monitor.runtime.enforcement import Enforcer
-from monitor.runtime.pinned import Pinned
+from monitor.runtime.pinned import OLD_RECORDS_MAX, Pinned
 from monitor.runtime.policy_book import PolicyBook
 from monitor.runtime.policy_scopes import PolicyBuilder
 from monitor.shipped import get_enforcement_object, get_inspection_object
@@ -51,6 +51,9 @@ class Neighbours(Protocol):
 
     def read_later(self, ring: Ring) -> None:
         """Read this ring too."""
+
+    def forget_ring(self, ring: Ring) -> None:
+        """Read this ring no more."""
 
     def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
         """All cgroups that are known, and whether each is a container's."""
@@ -126,7 +129,8 @@ class KernelDenial:
         Raises:
             ValueError: the rules do not fit.
         """
-        plan = EnforcementPlan(tier, *self._hierarchy, self._settings.limiter)
+        hooks = find_hooks(wanted) if tier == LSM else ()
+        plan = EnforcementPlan(tier, *self._hierarchy, self._settings.limiter, hooks)
         try:
             self._enforcement = self._pinned.start(get_enforcement_object(), plan)
         except (LibbpfError, FileNotFoundError) as error:
@@ -171,8 +175,12 @@ class KernelDenial:
         Raises:
             ValueError: they do not fit, or the kernel refuses them.
         """
+        assert self._enforcement is not None
         assert self._enforcer is not None
         if wanted == self._applied:
+            return
+        if not self._enforcement.has_hooks(find_hooks(wanted)):
+            self._exchange(self._enforcement, wanted)
             return
         policy = self._builder.build((*self._list_canaries(wanted), *wanted))
         try:
@@ -180,6 +188,26 @@ class KernelDenial:
         except OSError as error:
             raise ValueError(f"the kernel refuses the deny policy: {error.strerror}; the old one stays") from error
         self._applied = wanted
+
+    def _exchange(self, old: Enforcement, wanted: tuple[DenyRule, ...]) -> None:
+        """Load anew, with the hooks that these rules need; what there is denies until then, or on when that fails."""
+        before = old, self._enforcer, self._pinned, self._applied
+        pinned = self._pinned
+        self._enforcement, self._pinned, self._applied = None, Pinned(self._settings.pin_dir), None
+        try:
+            if obstacle := self.start(old.tier, wanted):
+                raise ValueError(f"the hooks that these rules need cannot be had: {obstacle}; the old rules stay")
+        except ValueError:
+            if self.is_loaded:
+                self._give_up()
+            self._enforcement, self._enforcer, self._pinned, self._applied = before
+            raise
+        self.settle()
+        self._pinned.follow(pinned)
+        self._neighbours.forget_ring(old.ring)
+        old.detach()
+        old.ring.drain(self._neighbours.feed_record, OLD_RECORDS_MAX)
+        old.close()
 
     def prepare(self, wanted: tuple[DenyRule, ...]) -> None:
         """Build the policy of these rules beforehand, in a thread. Raises ``ValueError``: they do not fit."""

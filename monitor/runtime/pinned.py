@@ -18,7 +18,7 @@ from monitor.bpf.ring import RecordHandler, Ring
 from monitor.bpf.syscalls import unmount
 
 _LOG: Final = logging.getLogger(__name__)
-_OLD_RECORDS_MAX: Final = 1_000_000
+OLD_RECORDS_MAX: Final = 1_000_000
 
 
 class Pinned:
@@ -77,6 +77,10 @@ class Pinned:
         else:
             self._folder, self.is_pinned = folder, True
 
+    def follow(self, other: "Pinned") -> None:
+        """Come after another one of the same folder: what it mounted is ours to unmount."""
+        self._has_mounted |= other._has_mounted
+
     def retire(self, handle: RecordHandler) -> None:
         """End every other generation, and read what it had to tell."""
         for folder in list_generations(self._pin_dir):
@@ -132,4 +136,4 @@ def _retire(folder: PinFolder, handle: Callable[[memoryview, int, int], None]) -
             stack.callback(ring.close)
         folder.remove()
         if ring is not None:
-            ring.drain(handle, _OLD_RECORDS_MAX)
+            ring.drain(handle, OLD_RECORDS_MAX)

@@ -84,6 +84,13 @@ class RingReader:
         if self._loop is not None and self._nap is None:
             self._loop.add_reader(ring.fd, self.look)
 
+    def forget(self, ring: Ring) -> None:
+        """Read this ring no more."""
+        self._later = [later for later in self._later if later.ring is not ring]
+        self._rings = tuple(each for each in self._rings if each is not ring)
+        if self._loop is not None and self._nap is None:
+            self._loop.remove_reader(ring.fd)
+
     def start(self) -> None:
         """Begin to read on the running loop."""
         self._loop = asyncio.get_running_loop()

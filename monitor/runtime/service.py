@@ -305,6 +305,10 @@ class Service:
         self.reader.look()
         return find_task_ids(self.engine, denial, cgroup_path)
 
+    def forget_ring(self, ring: Ring) -> None:
+        """Read this ring no more."""
+        self.reader.forget(ring)
+
     def list_cgroups(self) -> Iterator[tuple[CgroupId, bool]]:
         """All cgroups that are known, and whether each is a container's."""
         return self.engine.list_cgroups()

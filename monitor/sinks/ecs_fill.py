@@ -162,9 +162,11 @@ def _fill_exec_failed(event: ProcessExecFailed, document: Document) -> None:
 def _fill_denial(event: Denial, document: Document) -> None:
     head = nested(document, "event")
     head["action"] = f"{event.action}-denied"
-    if event.action == "open":
-        head |= {"category": ["file"], "type": ["access", "denied"]}
-    file: Document = {"path": event.path, "inode": str(event.inode), "device": str(event.device)}
+    if not event.action.startswith("exec"):
+        head |= {"category": ["file"], "type": [*_DENIED_TYPES.get(event.action, ["change"]), "denied"]}
+    file: Document = {"path": event.path}
+    if event.inode:
+        file |= {"inode": str(event.inode), "device": str(event.device)}
     if flags := _list_flags(event):
         file["flags"] = flags
     document["file"] = file
@@ -342,7 +344,11 @@ _CHANGE_TYPES: Final = {
     ChangeAction.LINK: ["creation"],
     ChangeAction.SYMLINK: ["creation"],
 }
-"""``event.type`` where it is not ``change``."""
+"""``event.type`` of a change where it is not ``change``,"""
+_DENIED_TYPES: Final = {"open": ["access"], "create": ["creation"]} | {
+    str(action): types for action, types in _CHANGE_TYPES.items()
+}
+"""and of what was denied."""
 
 _FILLERS: Final[dict[type, Callable[..., None]]] = {
     ProcessExec: _fill_exec,

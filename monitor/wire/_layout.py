@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x888b2ebf22a7dd4f
+FINGERPRINT: Final = 0xc6b0f3a194697e67
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -29,8 +29,16 @@ CHANGE_OWNER: Final = 7
 # enum denial_hook
 DENIAL_EXEC: Final = 0
 DENIAL_EXEC_CHECK: Final = 1
-DENIAL_OPEN: Final = 3
 DENIAL_EXEC_KILL: Final = 2
+DENIAL_OPEN: Final = 3
+DENIAL_CREATE: Final = 4
+DENIAL_RENAME: Final = 5
+DENIAL_DELETE: Final = 6
+DENIAL_LINK: Final = 7
+DENIAL_SYMLINK: Final = 8
+DENIAL_TRUNCATE: Final = 9
+DENIAL_MODE: Final = 10
+DENIAL_OWNER: Final = 11
 
 # enum event_type
 EVENT_PROCESS_FORK: Final = 1
@@ -166,7 +174,16 @@ POLICY_DIMENSIONS_STRIDE: Final = 16
 # enum policy_event
 POLICY_EXEC: Final = 0
 POLICY_OPEN: Final = 1
-POLICY_EVENTS: Final = 4
+POLICY_CREATE: Final = 2
+POLICY_RENAME: Final = 3
+POLICY_DELETE: Final = 4
+POLICY_LINK: Final = 5
+POLICY_LINKED: Final = 6
+POLICY_SYMLINK: Final = 7
+POLICY_TRUNCATE: Final = 8
+POLICY_MODE: Final = 9
+POLICY_OWNER: Final = 10
+POLICY_EVENTS: Final = 16
 
 # enum policy_flag
 POLICY_FLAG_32BIT: Final = 65536

@@ -57,8 +57,16 @@ EVENT_NAMES: Final = {
 _DENIALS: Final = {
     layout.DENIAL_EXEC: ("exec", "lsm"),
     layout.DENIAL_EXEC_CHECK: ("exec-check", "lsm"),
-    layout.DENIAL_OPEN: ("open", "lsm"),
     layout.DENIAL_EXEC_KILL: ("exec", "kill"),
+    layout.DENIAL_OPEN: ("open", "lsm"),
+    layout.DENIAL_CREATE: ("create", "lsm"),
+    layout.DENIAL_RENAME: ("rename", "lsm"),
+    layout.DENIAL_DELETE: ("deletion", "lsm"),
+    layout.DENIAL_LINK: ("link", "lsm"),
+    layout.DENIAL_SYMLINK: ("symlink", "lsm"),
+    layout.DENIAL_TRUNCATE: ("truncate", "lsm"),
+    layout.DENIAL_MODE: ("chmod", "lsm"),
+    layout.DENIAL_OWNER: ("chown", "lsm"),
 }
 """By hook: what was asked for, and the tier."""
 _ACTIONS: Final = {

@@ -17,6 +17,7 @@ FILES = (
     ARGUMENTS,
     "tests/kernel/test_enforcement_ways.py",
     "tests/kernel/lsm_opens.py",
+    "tests/kernel/lsm_names.py",
 )
 
 

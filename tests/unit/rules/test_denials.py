@@ -4,9 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from monitor.model.kernel_hooks import ABOVE_EVENTS, DELETE, FILES, MODE, NAME_EVENTS, OPEN, OWNER, RENAME
+from monitor.model.kernel_policy import Dimension
+from monitor.rules import kernel_terms
 from monitor.rules.denials import DenyRule, build_deny_policy, select_terms
 from monitor.rules.ir import AnyNode, Exists, Text
-from monitor.rules.tiers import HOLD, KILL, LSM, OBSERVE, HostTiers, asks_upper_layer, list_refusals, plan_denials
+from monitor.rules.tiers import (
+    HOLD,
+    KILL,
+    LSM,
+    OBSERVE,
+    HostTiers,
+    asks_upper_layer,
+    find_hooks,
+    list_refusals,
+    plan_denials,
+)
 from tests.support.rule_texts import DENY, load_text, rule_text
 
 
@@ -75,7 +88,7 @@ def test_without_lsm_each_rule_gets_what_can_decide_it(
     ("detection", "category", "why"),
     [
         ("{s: {Image|contains: x}, condition: s}", "process_creation", "no lookup for process.executable"),
-        ("{s: {CommandLine|contains: x}, condition: s}", "file_access", "arguments of the program that opens"),
+        ("{s: {CommandLine|contains: x}, condition: s}", "file_access", "arguments of the program that does it"),
     ],
 )
 def test_what_the_kernel_cannot_do_is_only_told(tmp_path: Path, detection: str, category: str, why: str) -> None:
@@ -159,5 +172,48 @@ def test_a_changed_file_is_denied_by_lsm_alone(tmp_path: Path) -> None:
     (planned,) = plan_denials(rules, NO_LSM)
     assert planned.reason == (
         "no lsm; what is held does not say whether the file is opened for reading or writing; "
-        "an execution can be ended, an open cannot"
+        "an execution can be ended, what is done to a file cannot be undone"
     )
+
+
+def find_terms(folder: Path, detection: str, category: str) -> list[tuple[set[str], set[str]]]:
+    """What each term is about, and the folders or files that it names."""
+    (rule,) = denials(folder, detection, category=category)
+    return [(set(term.events), set(_keys_of(term.asks[Dimension.FILE]))) for term in rule.terms]
+
+
+def _keys_of(expression: AnyNode) -> list[str]:
+    return [key for test in kernel_terms.tests_of(expression) for key in kernel_terms.keys_of(test)]
+
+
+def test_a_rule_about_writing_is_about_all_that_changes_the_file_and_about_the_folders_above(tmp_path: Path) -> None:
+    where = "{a: {TargetFilename: /etc/cron.d/X}, b: {TargetFilename|startswith: /etc/ssh/no/}, condition: a and not b}"
+
+    assert find_terms(tmp_path, where, "file_event") == [
+        ({OPEN, *NAME_EVENTS}, {"/etc/cron.d/x\0", "/etc/ssh/no/"}),
+        (set(ABOVE_EVENTS), {"/etc\0", "/etc/cron.d\0"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("category", "events"),
+    [("file_access", {OPEN}), ("file_rename", {RENAME}), ("file_delete", {DELETE}), ("file_change", {MODE, OWNER})],
+)
+def test_a_rule_about_one_thing_denies_that_alone(tmp_path: Path, category: str, events: set[str]) -> None:
+    assert find_terms(tmp_path, "{s: {TargetFilename: /a/b}, condition: s}", category) == [(events, {"/a/b\0"})]
+
+
+def test_who_asks_how_a_file_is_opened_asks_for_opens_alone(tmp_path: Path) -> None:
+    opened = "{s: {TargetFilename: /a/b, file.created: true}, condition: s}"
+
+    assert find_terms(tmp_path, opened, "file_event") == [({OPEN}, {"/a/b\0"})]
+
+
+def test_only_rules_about_names_need_the_hooks_for_them(tmp_path: Path) -> None:
+    rules = denials(tmp_path, "{s: {TargetFilename: /x}, condition: s}", category="file_delete")
+    opens = denials(tmp_path, "{s: {TargetFilename: /x}, condition: s}", category="file_access")
+    host = HostTiers(names="no such hooks")
+
+    assert (find_hooks(rules), find_hooks(opens)) == ((FILES,), ())
+    assert [(each.tier, each.reason) for each in plan_denials(rules, host)] == [(OBSERVE, "no such hooks")]
+    assert [(each.tier, each.reason) for each in plan_denials(opens, host)] == [(LSM, "")]

@@ -1,0 +1,33 @@
+"""What a term of the kernel's policy can be about, and the hooks that are called for it.
+
+Names are about what happens to them: a rename is a new name for one, the end of
+another, and perhaps the end of what it replaces.
+"""
+
+from typing import Final
+
+EXEC: Final = "exec"
+OPEN: Final = "open"
+CREATE: Final = "create"
+"""A file that was not there (an open makes it, too), a folder, a node."""
+RENAME: Final = "rename"
+"""Something gets this name by rename."""
+DELETE: Final = "delete"
+"""What had this name has it no more: removed, renamed, replaced."""
+LINK: Final = "link"
+"""This name is made for a file that has one."""
+LINKED: Final = "linked"
+"""The file of this name gets another one."""
+SYMLINK: Final = "symlink"
+TRUNCATE: Final = "truncate"
+MODE: Final = "mode"
+OWNER: Final = "owner"
+
+NAME_EVENTS: Final = (CREATE, RENAME, DELETE, LINK, LINKED, SYMLINK, TRUNCATE, MODE, OWNER)
+"""What is done to a file other than by opening it."""
+ABOVE_EVENTS: Final = (RENAME, DELETE, SYMLINK)
+"""What, done to a folder, puts other files in the place of those below it."""
+
+FILES: Final = "files"
+HOOKS: Final = dict.fromkeys(NAME_EVENTS, FILES)
+"""By event: the group of hooks that is loaded when a term is about it. Those of the others always are."""
