@@ -58,7 +58,7 @@ static __always_inline bool name_is_denied(struct vfsmount *mount, struct dentry
 {
 	struct named named = { .mount = mount, .dentry = dentry, .event = event, .hook = hook };
 
-	return name_judge(&named);
+	return is_yes(name_judge(&named));
 }
 
 static __always_inline bool is_there(struct dentry *dentry)

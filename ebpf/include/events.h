@@ -82,6 +82,8 @@ enum denial_hook {
 	DENIAL_TRUNCATE = 9,  /* path_truncate */
 	DENIAL_MODE = 10,     /* path_chmod */
 	DENIAL_OWNER = 11,    /* path_chown */
+	DENIAL_MAP = 12,      /* mmap_file, to execute */
+	DENIAL_PROTECT = 13,  /* file_mprotect, to execute */
 };
 
 /* What was done to a file, or to a name of it. */

@@ -150,6 +150,17 @@ struct file {
 	struct path f_path;
 };
 
+/* From 6.5: the file below an overlay's, where it is mapped; and the path that was opened. */
+struct backing_file {
+	struct file file;
+	struct path user_path;
+};
+
+struct vm_area_struct {
+	unsigned long vm_flags;
+	struct file *vm_file;
+};
+
 struct ovl_inode {
 	struct inode vfs_inode;
 	struct dentry *__upperdentry;

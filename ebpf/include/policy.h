@@ -175,7 +175,7 @@ enum policy_dimension {
 	POLICY_DIMENSIONS_STRIDE = 16, /* of tables with a number for each */
 };
 
-/* What a term can be about. From POLICY_CREATE on: what is done to a name, and the file is what it leads to. */
+/* What a term can be about. From POLICY_CREATE on: what is done to a name. */
 enum policy_event {
 	POLICY_EXEC = 0,
 	POLICY_OPEN = 1,
@@ -188,6 +188,7 @@ enum policy_event {
 	POLICY_TRUNCATE = 8,
 	POLICY_MODE = 9,
 	POLICY_OWNER = 10,
+	POLICY_MAP = 11,    /* the file, as the program that it would be, is mapped to be executed */
 	POLICY_EVENTS = 16, /* room */
 };
 

@@ -23,7 +23,7 @@ from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
 from monitor.model.ids import CgroupId, FileIdentity
-from monitor.model.kernel_hooks import FILES
+from monitor.model.kernel_hooks import FILES, MEMORY
 from monitor.wire import _layout as layout
 
 _RUNTIME_FILE: Final = struct.Struct("<QQ")
@@ -48,6 +48,7 @@ HOOK_PROGRAMS: Final = {
         "on_path_chmod",
         "on_path_chown",
     ),
+    MEMORY: ("on_mmap_file", "on_file_mprotect"),
 }
 """By group of :data:`monitor.model.kernel_hooks.HOOKS`: what tier lsm also needs where a rule asks for it."""
 

@@ -50,6 +50,7 @@ _EVENTS: Final = {
     kernel_hooks.TRUNCATE: layout.POLICY_TRUNCATE,
     kernel_hooks.MODE: layout.POLICY_MODE,
     kernel_hooks.OWNER: layout.POLICY_OWNER,
+    kernel_hooks.MAP: layout.POLICY_MAP,
 }
 _MASKS: Final[dict[Dimension, dict[str, int]]] = {
     Dimension.ACCESS: {

@@ -22,12 +22,14 @@ SYMLINK: Final = "symlink"
 TRUNCATE: Final = "truncate"
 MODE: Final = "mode"
 OWNER: Final = "owner"
+MAP: Final = "map"
+"""The file, as the program that it would be, is mapped to be executed."""
 
 NAME_EVENTS: Final = (CREATE, RENAME, DELETE, LINK, LINKED, SYMLINK, TRUNCATE, MODE, OWNER)
 """What is done to a file other than by opening it."""
 ABOVE_EVENTS: Final = (RENAME, DELETE, SYMLINK)
 """What, done to a folder, puts other files in the place of those below it."""
 
-FILES: Final = "files"
-HOOKS: Final = dict.fromkeys(NAME_EVENTS, FILES)
+FILES, MEMORY = "files", "memory"
+HOOKS: Final = {**dict.fromkeys(NAME_EVENTS, FILES), MAP: MEMORY}
 """By event: the group of hooks that is loaded when a term is about it. Those of the others always are."""

@@ -73,6 +73,8 @@ DENIED_ACTIONS = (
     "exec-denied",
     "exec-check-denied",
     "open-denied",
+    "map-denied",
+    "mprotect-denied",
     "create-denied",
     *(f"{action}-denied" for action in ChangeAction),
 )

@@ -13,8 +13,8 @@ from typing import Final
 from msgspec import Struct
 
 from monitor.model.argument_automaton import ArgumentAutomaton
-from monitor.model.kernel_hooks import ABOVE_EVENTS, DELETE, EXEC, MODE, NAME_EVENTS, OPEN, OWNER, RENAME
-from monitor.model.kernel_policy import TERMS_MAX, Dimension, Key, KnownVectors, Lookup, PolicyTables, Vectors
+from monitor.model.kernel_hooks import ABOVE_EVENTS, DELETE, EXEC, MAP, MODE, NAME_EVENTS, OPEN, OWNER, RENAME
+from monitor.model.kernel_policy import PATH_END, TERMS_MAX, Dimension, Key, KnownVectors, Lookup, PolicyTables, Vectors
 from monitor.model.rule import Rule
 from monitor.rules.argument_automaton import build_argument_automaton, count_states
 from monitor.rules.automaton_clauses import Conjunction
@@ -56,6 +56,17 @@ all that changes, replaces or removes it."""
 
 
 _KNOWN_OF_OPENS: Final = frozenset({Dimension.ACCESS, Dimension.SYSTEM_FILE})
+_PROGRAM_DIMENSIONS: Final = frozenset({Dimension.EXECUTABLE, Dimension.EXECUTABLE_END, Dimension.FLAGS})
+_UNKNOWN_OF_MAPPINGS: Final = frozenset({Dimension.ARGUMENTS, Dimension.CAPABILITIES})
+_LIBRARIES: Final = (
+    "/lib/libc.so.6",
+    "/lib64/libc.so.6",
+    "/usr/lib/libc.so.6",
+    "/usr/lib64/libc.so.6",
+    "/usr/lib/x86_64-linux-gnu/libc.so.6",
+    "/usr/local/lib/libx.so",
+)
+"""Some that programs need."""
 
 
 class PolicyError(ValueError):
@@ -118,9 +129,32 @@ def build_rule_terms(rule: Rule, category: str, condition: AnyNode) -> tuple[Pol
     terms = build_terms(condition)
     if events[0] not in {EXEC, OPEN} and any(not _KNOWN_OF_OPENS.isdisjoint(asked) for asked in terms):
         raise NotDecidable("it asks for what the kernel knows of opens alone")
-    if not CATEGORIES[category].writes_only:
-        return tuple(PolicyTerm(rule, events[0], asked, events[1:]) for asked in terms)
-    return tuple(term for asked in terms for term in _build_write_terms(rule, asked, events[1:]))
+    if CATEGORIES[category].writes_only:
+        return tuple(term for asked in terms for term in _build_write_terms(rule, asked, events[1:]))
+    if events == (EXEC,):
+        return tuple(PolicyTerm(rule, EXEC, asked, (MAP,) if _is_about_mappings(asked) else ()) for asked in terms)
+    return tuple(PolicyTerm(rule, events[0], asked, events[1:]) for asked in terms)
+
+
+def _is_about_mappings(asked: Term) -> bool:
+    """Whether a file that must not be executed must not be mapped to be executed either.
+
+    Not where a program that may run could not load its libraries then, or be loaded with capabilities of its own; and
+    arguments are not known of what is mapped.
+    """
+    what = {dimension: test for dimension, test in asked.items() if dimension in _PROGRAM_DIMENSIONS}
+    if not what or not _UNKNOWN_OF_MAPPINGS.isdisjoint(asked):
+        return False
+    return not any(
+        all(holds(test, partial(_is_true_of_library, path)) for test in what.values()) for path in _LIBRARIES
+    )
+
+
+def _is_true_of_library(path: str, test: AnyNode) -> bool:
+    if isinstance(test, Flag):
+        return _is_set(frozenset(), test)
+    whole = f"{PATH_END}{path}{PATH_END}"
+    return any(whole.startswith(PATH_END + key) or whole.endswith(key + PATH_END) for key in keys_of(test))
 
 
 def _build_write_terms(rule: Rule, asked: Term, also: tuple[str, ...]) -> Iterator[PolicyTerm]:

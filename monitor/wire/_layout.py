@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0xc6b0f3a194697e67
+FINGERPRINT: Final = 0x16f71e31dfac413c
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -39,6 +39,8 @@ DENIAL_SYMLINK: Final = 8
 DENIAL_TRUNCATE: Final = 9
 DENIAL_MODE: Final = 10
 DENIAL_OWNER: Final = 11
+DENIAL_MAP: Final = 12
+DENIAL_PROTECT: Final = 13
 
 # enum event_type
 EVENT_PROCESS_FORK: Final = 1
@@ -183,6 +185,7 @@ POLICY_SYMLINK: Final = 7
 POLICY_TRUNCATE: Final = 8
 POLICY_MODE: Final = 9
 POLICY_OWNER: Final = 10
+POLICY_MAP: Final = 11
 POLICY_EVENTS: Final = 16
 
 # enum policy_flag

@@ -67,6 +67,8 @@ _DENIALS: Final = {
     layout.DENIAL_TRUNCATE: ("truncate", "lsm"),
     layout.DENIAL_MODE: ("chmod", "lsm"),
     layout.DENIAL_OWNER: ("chown", "lsm"),
+    layout.DENIAL_MAP: ("map", "lsm"),
+    layout.DENIAL_PROTECT: ("mprotect", "lsm"),
 }
 """By hook: what was asked for, and the tier."""
 _ACTIONS: Final = {

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from monitor.bpf.enforcement import HOOK_PROGRAMS
 from tests.support.enforcement import TIER, Denier, denying
 from tests.support.open_sensor import VARIANTS, OpenSensor
 from tests.support.sensors import Watcher, watching
@@ -33,8 +34,8 @@ def sensor(loaded: OpenSensor) -> Iterator[OpenSensor]:
 
 @pytest.fixture(scope="session" if TIER == "lsm" else "module")
 def loaded_denier() -> Iterator[Denier]:
-    """In a guest once for all: verifying takes an emulated CPU half a minute."""
-    with denying(TIER) as denier:
+    """In a guest with all hooks, once for all: verifying takes an emulated CPU half a minute."""
+    with denying(TIER, hooks=tuple(sorted(HOOK_PROGRAMS)) if TIER == "lsm" else ()) as denier:
         yield denier
 
 

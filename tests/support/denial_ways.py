@@ -43,6 +43,8 @@ class Way(NamedTuple):
     """What the program is."""
     by_file: bool = False
     """The name is another one: it is denied for the file that it is."""
+    status: int = 0
+    """Of what is denied otherwise than by refusing the execution."""
     by_file_system: bool = False
     """The mount hangs nowhere; its path is that below the file system's root: the same where that is mounted on /."""
 
@@ -94,7 +96,7 @@ WAYS = (
     Way("removed-copy", NOWHERE, (READING, DELETED, DRIFT)),
     Way("tmpfile", NOWHERE, (READING, DELETED)),
     # What is executed is an interpreter.
-    Way("loader", NOWHERE, (READING, ARGUMENTS), DYNAMIC),
+    Way("loader", IN_LSM, (READING, ARGUMENTS), DYNAMIC, status=127),
     Way("script", IN_LSM, (ARGUMENTS,), SCRIPT),
     Way("shell", NOWHERE, (READING, ARGUMENTS), SCRIPT),
     Way("sourced", NOWHERE, (READING, ARGUMENTS), SCRIPT),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from monitor.bpf.enforcement import HOOK_PROGRAMS, Enforcement, EnforcementPlan
+from monitor.bpf.enforcement import Enforcement, EnforcementPlan
 from monitor.bpf.inspection import FileInspector
 from monitor.host.cgroups import TagHierarchy, find_tag_hierarchy
 from monitor.host.exact_files import find_host_files
@@ -106,10 +106,9 @@ class Denier:
 
 
 @contextmanager
-def denying(tier: str, *, object_path: Path | None = None) -> Iterator[Denier]:
+def denying(tier: str, *, hooks: tuple[str, ...] = (), object_path: Path | None = None) -> Iterator[Denier]:
     """Load and attach a tier, for a cgroup that is made here."""
     hierarchy = find_tag_hierarchy()
-    hooks = tuple(sorted(HOOK_PROGRAMS)) if tier == "lsm" else ()
     plan = EnforcementPlan(tier, hierarchy.controller, hierarchy.hierarchy_id, hooks=hooks)
     cgroup = hierarchy.mount / f"stockade-test-{os.getpid()}-{time.monotonic_ns()}"
     cgroup.mkdir()

@@ -4,7 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from monitor.model.kernel_hooks import ABOVE_EVENTS, DELETE, FILES, MODE, NAME_EVENTS, OPEN, OWNER, RENAME
+from monitor.model.kernel_hooks import (
+    ABOVE_EVENTS,
+    DELETE,
+    EXEC,
+    FILES,
+    MAP,
+    MEMORY,
+    MODE,
+    NAME_EVENTS,
+    OPEN,
+    OWNER,
+    RENAME,
+)
 from monitor.model.kernel_policy import Dimension
 from monitor.rules import kernel_terms
 from monitor.rules.denials import DenyRule, build_deny_policy, select_terms
@@ -217,3 +229,29 @@ def test_only_rules_about_names_need_the_hooks_for_them(tmp_path: Path) -> None:
     assert (find_hooks(rules), find_hooks(opens)) == ((FILES,), ())
     assert [(each.tier, each.reason) for each in plan_denials(rules, host)] == [(OBSERVE, "no such hooks")]
     assert [(each.tier, each.reason) for each in plan_denials(opens, host)] == [(LSM, "")]
+
+
+@pytest.mark.parametrize(
+    ("detection", "is_mapped"),
+    [
+        ("{s: {Image: /usr/bin/nc}, condition: s}", True),
+        ("{s: {Image|endswith: /nc, User: root, ParentImage: /bin/sh}, condition: s}", True),
+        ("{s: {process.name: nc}, condition: s}", True),
+        ("{s: {Image|startswith: /tmp/}, f: {Image: /tmp/a}, condition: s and not f}", True),
+        ("{s: {process.flags.upper_layer: true}, condition: s}", True),
+        ("{s: {user.id: 0}, condition: s}", False),
+        ("{s: {ParentImage: /bin/sh}, condition: s}", False),
+        ("{s: {Image|startswith: /usr/}, f: {Image: /usr/bin/a}, condition: s and not f}", False),
+        ("{s: {container.id|exists: true}, f: {Image: /app}, condition: s and not f}", False),
+        ("{s: {process.flags.memfd: false}, condition: s}", False),
+        ("{s: {Image: /usr/bin/nc, CommandLine|contains: -e}, condition: s}", False),
+        ("{s: {Image: /x, process.thread.capabilities.effective: CAP_SYS_ADMIN}, condition: s}", False),
+    ],
+)
+def test_what_must_not_be_executed_is_not_mapped_where_programs_need_no_such_libraries(
+    tmp_path: Path, detection: str, is_mapped: bool
+) -> None:
+    (rule,) = denials(tmp_path, detection.replace("User: root", "user.id: 0"))
+
+    assert [term.events for term in rule.terms] == [(EXEC, MAP) if is_mapped else (EXEC,)]
+    assert find_hooks([rule]) == ((MEMORY,) if is_mapped else ())
