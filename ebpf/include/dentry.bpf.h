@@ -7,6 +7,7 @@
 #define STOCKADE_DENTRY_BPF_H
 
 #include "maps.bpf.h"
+#include <bpf/bpf_core_read.h>
 
 static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 {

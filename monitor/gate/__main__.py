@@ -26,7 +26,7 @@ from monitor.gate.facts import HostFacts
 from monitor.gate.loop import Loop
 from monitor.gate.overlay_sight import find_overlay_sight
 from monitor.gate.pulse import Pulse
-from monitor.gate.watchdog import End, beat_interval_ms, watch
+from monitor.gate.watchdog import End, beat_interval_ms, runtime_wait_ms, watch
 from monitor.gate.wire import OverlaySight, Ready, Setup
 from monitor.host.fanotify import PermissionGroup
 from monitor.host.priority import before_others
@@ -77,7 +77,14 @@ def _run_gate(setup: Setup, channel: Channel, sight: OverlaySight, pulse: Pulse,
         if os.getppid() != watchdog:
             return End.FAILED  # it has ended meanwhile
         group = PermissionGroup()
-        loop = Loop(channel, group, Answers(group, _read_host(setup, watchdog)), discipline, pulse)
+        loop = Loop(
+            channel,
+            group,
+            Answers(group, _read_host(setup, watchdog)),
+            discipline,
+            pulse,
+            wait_ms=runtime_wait_ms(setup.deadline_ms),
+        )
         is_locked = _prepare()
         discipline.begin()
         channel.send(Ready(os.getpid(), watchdog, sight, is_locked))

@@ -39,12 +39,20 @@ class Loop:
     """Runs until the service has gone."""
 
     def __init__(
-        self, channel: Channel, group: PermissionGroup, answers: Answers, discipline: Discipline, pulse: Pulse
+        self,
+        channel: Channel,
+        group: PermissionGroup,
+        answers: Answers,
+        discipline: Discipline,
+        pulse: Pulse,
+        *,
+        wait_ms: int,
     ) -> None:
+        """``wait_ms``: how long a runtime waits for the service at most."""
         self._channel = channel
         self._group = group
         self._answers = answers
-        self._starts = RuntimeHold(channel.send)
+        self._starts = RuntimeHold(channel.send, wait_ms)
         self._discipline = discipline
         self._pulse = pulse
         self._parts = bytearray()

@@ -2,7 +2,7 @@
 
 Whatever the machine is busy with, marks are so there before the container's first
 program. The service looks and answers; a runtime that it does not answer for goes on
-after :data:`WAIT_NS`.
+when it has waited its time.
 """
 
 import os
@@ -13,18 +13,19 @@ from typing import Final
 from monitor.gate.wire import RuntimeStarts
 from monitor.host.fanotify import FAN_OPEN_EXEC_PERM, PermissionGroup
 
-WAIT_NS: Final = 250_000_000
 LOOK_MS: Final = 20
 """How often to look for those that have waited too long."""
+_NS_PER_MS: Final = 1_000_000
 
 
 class RuntimeHold:
     """A group of its own: forgetting what is ignored drops every mark of a file."""
 
-    def __init__(self, tell: Callable[[RuntimeStarts], bool]) -> None:
+    def __init__(self, tell: Callable[[RuntimeStarts], bool], wait_ms: int) -> None:
         """``tell`` answers whether the service will know. Raises ``OSError``: no group to be had."""
         self._group = PermissionGroup()
         self._tell = tell
+        self._wait_ns = wait_ms * _NS_PER_MS
         self._waiting: dict[int, tuple[int, int]] = {}
         """tid -> (descriptor of the event, when it has waited long enough)."""
         self.hurried = 0
@@ -46,7 +47,7 @@ class RuntimeHold:
         """Tell of each start, or let all go where nothing is to be marked."""
         for event in self._group.read():
             self.let_go(event.tid)  # an earlier event of the same thread: it was killed meanwhile
-            self._waiting[event.tid] = (event.fd, time.monotonic_ns() + WAIT_NS)
+            self._waiting[event.tid] = (event.fd, time.monotonic_ns() + self._wait_ns)
             if not is_needed:
                 self.let_go(event.tid)
             elif not self._tell(RuntimeStarts(event.tid)):

@@ -36,6 +36,11 @@ def beat_interval_ms(deadline_ms: int) -> int:
     return max(deadline_ms // (_LOOKS * BEATS_PER_LOOK), 1)
 
 
+def runtime_wait_ms(deadline_ms: int) -> int:
+    """How long a container runtime's start waits for the service at most: a quarter of what everybody else may."""
+    return max(deadline_ms // 4, 1)
+
+
 def watch(gate_pid: int, pulse: Pulse, lifeline: int, deadline_ms: int) -> End:
     """Wait for the gate's end, or bring it about. ``lifeline`` is readable once the service has gone."""
     pidfd = os.pidfd_open(gate_pid)

@@ -22,7 +22,9 @@ from tests.support.make.rules import rule
 from tests.support.rootfs import BUSYBOX
 from tests.support.sandbox import PATH, Sandbox
 
-WAIT_S = 10.0
+PATIENCE = float(os.environ.get("STOCKADE_TEST_PATIENCE", "1"))
+WAIT_S = 10.0 * PATIENCE
+DEADLINE_MS = int(5000 * PATIENCE)
 HOLD = "/run/hold"
 RUNTIMES = "/run/own-runtimes"
 ROOT = f"{HOLD}/root"
@@ -102,7 +104,7 @@ def is_denied(sandbox: Sandbox, *args: str, timeout_s: float = 30) -> bool:
 class GateHouse:
     """A context manager: a supervisor on an event loop of its own."""
 
-    def __init__(self, *hold_paths: Path, deadline_ms: int = 5000, **settings: Any) -> None:
+    def __init__(self, *hold_paths: Path, deadline_ms: int = DEADLINE_MS, **settings: Any) -> None:
         self._denials: list[Denial] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)

@@ -32,7 +32,8 @@ _CONSOLE_LINES = 60
 _EMULATION_PANIC = re.compile(r"Oops: int3\b.*?^.*\bRIP: [0-9a-f]+:__kmalloc_cache_noprof\+", re.DOTALL | re.MULTILINE)
 """The kernel patches its code while it runs, and the emulated CPU goes on with the breakpoint that it puts there
 meanwhile (1 of 14 boots of Linux 7.2 with a thread for each CPU)."""
-_running: "set[subprocess.Popen[str]]" = set()
+_running: "dict[subprocess.Popen[str], Path]" = {}
+"""Guest -> its folder of results."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ACCELERATOR = "tcg,thread=single"
 """With a thread for each CPU, QEMU 7.2 now and then goes on running an int3 that the kernel, which patches its code to
@@ -126,11 +127,11 @@ def run_in_guest(
     console = results / "console"
     with tempfile.TemporaryDirectory(prefix="stockade-vm-") as name:
         qemu = _build_command(kernel, _build_initramfs(kernel, Path(name)), results, boot)
-        ending = _run_qemu(qemu, timeout_s)
+        ending = _run_qemu(qemu, results, timeout_s)
         if not (results / "status").exists() and is_fault_of_emulation(_read(console)):
             print(f"Linux {kernel.release} is booted once more, after {ending}\n{_read_tail(console)}")
             (results / "started").unlink(missing_ok=True)
-            ending = _run_qemu(qemu, timeout_s)
+            ending = _run_qemu(qemu, results, timeout_s)
     if not (results / "status").exists():
         raise GuestError(
             f"no exit status from the guest with Linux {kernel.release}: {ending}\nconsole:\n{_read_tail(console)}"
@@ -168,18 +169,19 @@ def _write_programs(results: Path, command: Sequence[str], folder: Path, env: di
     (results / "main").write_text(text)
 
 
-def end_guests() -> None:
-    """End the guests of all threads; whoever waits for one is told that it has ended."""
-    for qemu in tuple(_running):
-        qemu.kill()
+def end_guests(folder: Path) -> None:
+    """End the guests whose results lie below ``folder``; whoever waits for one is told that it has ended."""
+    for qemu, results in tuple(_running.items()):
+        if results.is_relative_to(folder):
+            qemu.kill()
 
 
-def _run_qemu(command: Sequence[str | Path], timeout_s: float) -> str:
+def _run_qemu(command: Sequence[str | Path], results: Path, timeout_s: float) -> str:
     """Run it to its end, or kill it; answer how it ended and what it said."""
     qemu = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    _running.add(qemu)
+    _running[qemu] = results
     try:
         said, _ = qemu.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -191,7 +193,7 @@ def _run_qemu(command: Sequence[str | Path], timeout_s: float) -> str:
         qemu.wait()
         raise
     finally:
-        _running.discard(qemu)
+        del _running[qemu]
     return f"QEMU ended with status {qemu.returncode}; {said}"
 
 

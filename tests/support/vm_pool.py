@@ -30,6 +30,7 @@ class GuestPool:
 
     def __init__(self, jobs: Iterable[GuestJob], folder: Path, *, at_once: int | None = None) -> None:
         """``at_once``: how many, if not as many as there are CPUs."""
+        self._folder = folder
         self._threads = ThreadPoolExecutor(at_once or os.cpu_count(), "guest")
         self._running: Mapping[GuestJob, Future[Any]] = {
             job: self._threads.submit(self._run, job, folder / str(number))
@@ -53,5 +54,5 @@ class GuestPool:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        end_guests()
+        end_guests(self._folder)
         self._threads.shutdown()

@@ -14,7 +14,7 @@ PATIENCE = (("STOCKADE_TEST_PATIENCE", "5"),)
 
 
 def gate(suite: str) -> GuestTests:
-    return GuestTests(suite, FILES, GUEST_S, scratch="/dev/shm/pytest")
+    return GuestTests(suite, FILES, GUEST_S, scratch="/dev/shm/pytest", env=PATIENCE)
 
 
 def service(suite: str) -> GuestTests:
