@@ -17,7 +17,7 @@ from monitor.bpf.kernel_policy import KernelPolicyWriter
 from monitor.bpf.libbpf import BpfObject, LibbpfError
 from monitor.bpf.losses import LossReader
 from monitor.bpf.object_settings import pack_tag_hierarchy, prepare_records
-from monitor.bpf.own_tasks import mark_own_process
+from monitor.bpf.own_tasks import mark_own_process, unmark_own_process
 from monitor.bpf.pins import PinFolder
 from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings
@@ -51,6 +51,8 @@ HOOK_PROGRAMS: Final = {
     MEMORY: ("on_mmap_file", "on_file_mprotect"),
 }
 """By group of :data:`monitor.model.kernel_hooks.HOOKS`: what tier lsm also needs where a rule asks for it."""
+_HISTORY_MAPS: Final = ("own_tasks", "runtime_tasks", "forkers", "container_roots")
+"""What the programs have seen happen, and would not see again."""
 
 
 class EnforcementPlan(Struct, frozen=True):
@@ -82,13 +84,16 @@ class Enforcement:
         self.is_adopted = False
         """Whether it was found pinned, and denies by a policy already."""
 
-    def load(self) -> None:
-        """Load anew; nothing is attached yet.
+    def load(self, earlier: "Enforcement | None" = None) -> None:
+        """Load anew; nothing is attached yet. What ``earlier`` knows of tasks and containers is known here too.
 
         Raises:
             LibbpfError: the kernel refused.
         """
         self._set_up()
+        if earlier is not None:
+            for name in _HISTORY_MAPS:
+                self.object.reuse_map(name, earlier.object.map_fd(name), f"map {name}")
         self.object.load()
         self._open()
 
@@ -157,6 +162,10 @@ class Enforcement:
     def mark_own_process(self) -> None:
         """Let this process and its future children do what they want."""
         mark_own_process(self.object)
+
+    def unmark_own_process(self) -> None:
+        """Be denied what the policy denies, until the process is marked again."""
+        unmark_own_process(self.object)
 
     def set_runtimes(self, files: Iterable[FileIdentity]) -> None:
         """Say which programs are the host's container runtimes."""

@@ -399,22 +399,26 @@ class BpfObject:
 
     def adopt_map(self, name: str, path: Path) -> None:
         """Before load, or instead of it: use the map that is pinned there. libbpf takes whatever lies there."""
-        pinned_map = self._map(name)
-        wanted = self._read_shape(pinned_map)
         fd = open_pin(path)
         try:
-            self._check(self._library.bpf_map__reuse_fd(pinned_map, fd), f"pin {path.name}")
+            self.reuse_map(name, fd, f"pin {path.name}")
         finally:
             os.close(fd)
-        if self._read_shape(pinned_map) != wanted:
-            raise LibbpfError(errno.EINVAL, f"pin {path.name}: another kind of map")
 
-    def _read_shape(self, pinned_map: int) -> tuple[int, int, int]:
+    def reuse_map(self, name: str, fd: int, what: str) -> None:
+        """Before load, or instead of it: use a map that there is. ``what``: whose it is, for who is told of errors."""
+        own = self._map(name)
+        wanted = self._read_shape(own)
+        self._check(self._library.bpf_map__reuse_fd(own, fd), what)
+        if self._read_shape(own) != wanted:
+            raise LibbpfError(errno.EINVAL, f"{what}: another kind of map")
+
+    def _read_shape(self, of: int) -> tuple[int, int, int]:
         library = self._library
         return (
-            library.bpf_map__type(pinned_map),
-            library.bpf_map__key_size(pinned_map),
-            library.bpf_map__value_size(pinned_map),
+            library.bpf_map__type(of),
+            library.bpf_map__key_size(of),
+            library.bpf_map__value_size(of),
         )
 
     def adopt_link(self, name: str, path: Path) -> None:

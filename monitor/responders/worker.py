@@ -70,7 +70,7 @@ class ResponseWorker:
         self._host = host
         self._book = book
         self._deliver = deliver
-        self._waiting: queue.Queue[Order] = queue.Queue(WAITING_MAX)
+        self._waiting: queue.Queue[Order | None] = queue.Queue(WAITING_MAX)
         self._jobs: list[_Running] = []
         self._thread = threading.Thread(target=self._run, name="responders", daemon=True)
         self._is_stopping = threading.Event()
@@ -97,6 +97,8 @@ class ResponseWorker:
     def stop(self) -> None:
         """Finish what is under way, for a bounded time. Frozen containers stay frozen."""
         self._is_stopping.set()
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)  # waits no longer
         if self._thread.is_alive():
             self._thread.join(STOP_S + 1)
 
@@ -120,16 +122,16 @@ class ResponseWorker:
 
     def _take(self) -> list[Order]:
         """Wait for an order, a step's time or a deadline; take all that wait, as far as there is room for jobs."""
-        orders: list[Order] = []
+        orders: list[Order | None] = []
         room = JOBS_MAX - len(self._jobs)
         if room <= 0:
             time.sleep(STEP_S)
-            return orders
+            return []
         with contextlib.suppress(queue.Empty):
             orders.append(self._waiting.get(timeout=STEP_S if self._jobs else self._find_pause_s()))
             while len(orders) < room:
                 orders.append(self._waiting.get_nowait())
-        return orders
+        return [order for order in orders if order is not None]
 
     def _find_pause_s(self) -> float:
         """Half a second at most, so that a stop is noticed."""

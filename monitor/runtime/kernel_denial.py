@@ -129,10 +129,14 @@ class KernelDenial:
         Raises:
             ValueError: the rules do not fit.
         """
+        return self._start(tier, wanted)
+
+    def _start(self, tier: str, wanted: tuple[DenyRule, ...], earlier: Enforcement | None = None) -> str:
+        """The same, knowing what another one knows of tasks and containers."""
         hooks = find_hooks(wanted) if tier == LSM else ()
         plan = EnforcementPlan(tier, *self._hierarchy, self._settings.limiter, hooks)
         try:
-            self._enforcement = self._pinned.start(get_enforcement_object(), plan)
+            self._enforcement = self._pinned.start(get_enforcement_object(), plan, earlier)
         except (LibbpfError, FileNotFoundError) as error:
             return f"the kernel refuses it: {error.strerror or error}"
         self._enforcement.policy.continue_from(self._book.last_generation)
@@ -155,6 +159,7 @@ class KernelDenial:
             if not self._enforcement.is_adopted:  # else what denied before goes on
                 self._give_up()
             raise
+        self._enforcement.unmark_own_process()  # known to be ours by what an earlier one knows
         if obstacle := _ask(self._canary.is_refused):
             self._give_up()
         return obstacle
@@ -195,12 +200,13 @@ class KernelDenial:
         pinned = self._pinned
         self._enforcement, self._pinned, self._applied = None, Pinned(self._settings.pin_dir), None
         try:
-            if obstacle := self.start(old.tier, wanted):
+            if obstacle := self._start(old.tier, wanted, old):
                 raise ValueError(f"the hooks that these rules need cannot be had: {obstacle}; the old rules stay")
         except ValueError:
             if self.is_loaded:
                 self._give_up()
             self._enforcement, self._enforcer, self._pinned, self._applied = before
+            old.mark_own_process()
             raise
         self.settle()
         self._pinned.follow(pinned)

@@ -32,8 +32,9 @@ class Pinned:
         self.obstacle = ""
         """Why nothing is pinned, when something should be."""
 
-    def start(self, path: Path, plan: EnforcementPlan) -> Enforcement:
-        """Answer an attached object, with the policy of before if it was found pinned.
+    def start(self, path: Path, plan: EnforcementPlan, earlier: Enforcement | None = None) -> Enforcement:
+        """Answer an attached object, with the policy of before if it was found pinned; else it knows what ``earlier``
+        knows of tasks and containers.
 
         Raises:
             LibbpfError: the kernel refused.
@@ -43,8 +44,8 @@ class Pinned:
         except PinError as error:
             self.obstacle = str(error.strerror)
             _LOG.warning("%s: denial ends when this service does", self.obstacle)
-            return _start_anew(path, plan)
-        enforcement = self._adopt(path, plan) or _start_anew(path, plan)
+            return _start_anew(path, plan, earlier)
+        enforcement = self._adopt(path, plan) or _start_anew(path, plan, earlier)
         if not self.is_pinned:
             self._pin(enforcement)
         return enforcement
@@ -113,10 +114,10 @@ def detach_all(pin_dir: Path) -> int:
     return len(folders)
 
 
-def _start_anew(path: Path, plan: EnforcementPlan) -> Enforcement:
+def _start_anew(path: Path, plan: EnforcementPlan, earlier: Enforcement | None) -> Enforcement:
     enforcement = Enforcement(path, plan)
     try:
-        enforcement.load()
+        enforcement.load(earlier)
         enforcement.attach()
     except BaseException:
         enforcement.close()

@@ -19,7 +19,7 @@ CLIENTS = 4
 
 
 def test_what_is_observed_until_the_end_does_not_crash_it() -> None:
-    with Sandbox(find_modes()[0]) as sandbox, ExitStack() as clients, Service(sandbox, "--no-shipped-rules") as service:
+    with Sandbox(find_modes()[0]) as sandbox, ExitStack() as clients, Service(sandbox) as service:
         for number in range(CLIENTS):
             control = clients.enter_context(ServiceConnection(service.run_dir / "control.sock"))
             control.ask(ObserveRequest(f"/observed/{number}/*"), "observe")
