@@ -99,8 +99,8 @@ def _name_runtimes() -> str:
 def _say_ready(service: Service, readiness: Readiness) -> None:
     """On stderr: what is watched here, and one thing to try."""
     parts = service.parts
-    active = sum(not rule.inactive_reason for rule in parts.rules.rules)
-    inactive = len(parts.rules.rules) - active
+    active = sum(not rule.inactive_reason for rule in parts.authored.rules.rules)
+    inactive = len(parts.authored.rules.rules) - active
     hierarchy = service.tagging.hierarchy
     lost = sum(service.lost.values())
     click.echo(
@@ -113,6 +113,6 @@ def _say_ready(service: Service, readiness: Readiness) -> None:
         f"  lost        {lost} records",
         err=True,
     )
-    can_try = any(rule.name == TRY_RULE and not rule.inactive_reason for rule in parts.rules.rules)
+    can_try = any(rule.name == TRY_RULE and not rule.inactive_reason for rule in parts.authored.rules.rules)
     if can_try and not service.engine.stats()["alerts"]:
         click.echo(f"  try         {TRY_COMMAND}     (in another terminal)", err=True)

@@ -75,7 +75,7 @@ class Decider:
     def __init__(self, policy: ResponsePolicy, mode: str) -> None:
         self.policy = policy
         self.mode = mode
-        self._cooldowns: OrderedDict[tuple[int, str, bool], int] = OrderedDict()
+        self._cooldowns: OrderedDict[tuple[str, str, bool], int] = OrderedDict()
         self.evicted = 0
         self.weakened = 0
 
@@ -104,14 +104,14 @@ class Decider:
 
     def _apply_policy(self, situation: Situation, subject: SubjectRisk, facts: GuardrailFacts) -> Verdict | None:
         """First match: later entries say nothing about this subject, also while the first one cools down."""
-        for number, entry in enumerate(self.policy.entries):
+        for entry in self.policy.entries:
             matching = self._find_matching(entry, situation, subject)
             if not matching:
                 continue
             if entry.action == "alert":
                 return None
             verdict = self._build_policy_verdict(entry, situation, subject, matching, facts)
-            return None if self._is_cooling(number, entry, verdict, situation.now_ns) else verdict
+            return None if self._is_cooling(entry, verdict, situation.now_ns) else verdict
         return None
 
     def _find_matching(self, entry: ResponseEntry, situation: Situation, subject: SubjectRisk) -> tuple[Detection, ...]:
@@ -153,11 +153,11 @@ class Decider:
             may_act=may_act,
         )
 
-    def _is_cooling(self, number: int, entry: ResponseEntry, verdict: Verdict, now_ns: int) -> bool:
+    def _is_cooling(self, entry: ResponseEntry, verdict: Verdict, now_ns: int) -> bool:
         """Whether the same was decided a moment ago. What was only said does not silence what would be done."""
         if not entry.cooldown_s:
             return False
-        key = (number, verdict.subject_id, verdict.mode == ENFORCE and not verdict.weakened_by)
+        key = (entry.text, verdict.subject_id, verdict.mode == ENFORCE and not verdict.weakened_by)
         until_ns = self._cooldowns.get(key)
         if until_ns is not None and now_ns < until_ns:
             return True

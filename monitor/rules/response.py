@@ -56,6 +56,8 @@ class ResponseEntry(Struct, frozen=True):
     action: str
     """``alert deny kill freeze isolate quarantine``; ``alert`` ends the search: nothing more is done."""
     location: Location
+    text: str = ""
+    """As it was written, but for spaces and comments: says whether an entry of another reading is the same."""
     subject: str = ""
     """``container`` or ``lineage``; empty: the container of the event if it has one, else the lineage."""
     risk: tuple[str, float] | None = None
@@ -129,7 +131,7 @@ def _read_entry(node: yaml.Node, file: YamlFile) -> ResponseEntry:
     missing = [key for key in ("when", "then") if key not in {entry.key for entry in given}]
     if missing and isinstance(node, yaml.MappingNode):
         file.error(node, f"the entry lacks {' and '.join(missing)}")
-    return ResponseEntry(location=file.place(node), **found)
+    return ResponseEntry(location=file.place(node), text=yaml.serialize(node), **found)
 
 
 def _read_when(node: yaml.Node, file: YamlFile) -> dict[str, Any]:

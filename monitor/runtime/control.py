@@ -4,10 +4,9 @@ from functools import partial
 
 from monitor.config.settings import Observe
 from monitor.host.notify import ServiceManager
-from monitor.rules.ruleset import RuleSet
 from monitor.runtime.deny_checks import check_denials
 from monitor.runtime.reload import Reloader
-from monitor.runtime.rule_sources import load_rule_set
+from monitor.runtime.rule_sources import Authored, load_authored
 from monitor.runtime.service import Service
 from monitor.runtime.status import StatusBuilder
 from monitor.sinks.console import ConsoleSink
@@ -27,7 +26,7 @@ class ServiceControl:
         parts = service.parts
         self._service = service
         self._status = StatusBuilder(service, stream, console)
-        self._reloader = Reloader(parts.rules, partial(_load, service), service.replace_rules, manager)
+        self._reloader = Reloader(parts.authored, partial(_load, service), service.replace_authored, manager)
         service.on_tick.append(self._status.on_tick)
 
     def status(self) -> dict[str, object]:
@@ -46,10 +45,10 @@ class ServiceControl:
         self._service.remove_observe(token)
 
     async def reload(self) -> dict[str, object]:
-        """Read the rules again and put them in force.
+        """Read rules and response policy again and put them in force.
 
         Raises:
-            ValueError: all mistakes, one a line; the rules that were in force stay.
+            ValueError: all mistakes, one a line; what was in force stays.
         """
         assert self._reloader is not None
         outcome = await self._reloader.request()
@@ -68,9 +67,9 @@ class ServiceControl:
         self._reloader.request()
 
 
-def _load(service: Service) -> RuleSet:
-    """Read the rules and prepare what takes long of putting them in force."""
-    rules = load_rule_set(service.parts.settings)
-    check_denials(rules)
-    service.denying.prepare(rules)
-    return rules
+def _load(service: Service) -> Authored:
+    """Read what people have written, and prepare what takes long of putting it in force."""
+    authored = load_authored(service.parts.settings)
+    check_denials(authored.rules)
+    service.denying.prepare(authored.rules)
+    return authored

@@ -23,7 +23,7 @@ from monitor.runtime.errors import KernelSupportError
 from monitor.runtime.guarding import require_unguarded
 from monitor.runtime.instance import InstanceLock, suggest_for_run_dir
 from monitor.runtime.ports import Recorder
-from monitor.runtime.rule_sources import load_response_policy, load_rule_set
+from monitor.runtime.rule_sources import load_authored
 from monitor.runtime.service import Readiness, Service, ServiceParts, build_sensor_plan, require_privilege
 from monitor.runtime.stopping import STOP_SIGNALS, undoing
 from monitor.shipped import get_sensors_object
@@ -55,8 +55,8 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
         RuleErrors: the first load of rules failed.
         StartError: what the host lacks, or another instance; one line.
     """
-    rules, responses = load_rule_set(settings), load_response_policy(settings)
-    check_denials(rules)
+    authored = load_authored(settings)
+    check_denials(authored.rules)
     require_privilege()
     require_unguarded(settings.pin_dir)
     with contextlib.ExitStack() as stack:
@@ -67,7 +67,7 @@ async def launch(settings: Settings, options: LaunchOptions) -> None:
             stack.enter_context(undoing(lock.release))
         origin = read_origin()
         hierarchy = _find_hierarchy()
-        parts = ServiceParts(settings, rules, responses, origin, hierarchy, _load_sensors(settings, rules, hierarchy))
+        parts = ServiceParts(settings, authored, origin, hierarchy, _load_sensors(settings, authored.rules, hierarchy))
         await _run(parts, options)
 
 
@@ -99,7 +99,7 @@ async def _run(parts: ServiceParts, options: LaunchOptions) -> None:
                 asyncio.get_running_loop().call_later(options.duration_s, stopped.set)
             _tame_collector()
             options.on_ready(service, readiness)
-            manager.report_ready(f"{len(parts.rules.rules)} rules, {readiness.containers} containers")
+            manager.report_ready(f"{len(parts.authored.rules.rules)} rules, {readiness.containers} containers")
             await service.run(stopped)
             manager.report_stopping()
             service.stop()

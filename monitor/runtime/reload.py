@@ -1,4 +1,4 @@
-"""Read the rules again while events go on: in a thread, one load at a time, whoever asks for it.
+"""Read rules and response policy again while events go on: in a thread, one load at a time, whoever asks for it.
 
 A file that was read earlier never replaces one that was read later: who asks while a
 load runs waits for the next one, and all who wait share it.
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from monitor.host.notify import ServiceManager
 from monitor.rules.errors import RuleErrors
-from monitor.rules.ruleset import RuleSet
+from monitor.runtime.rule_sources import Authored
 from monitor.sinks.escape import escape_text
 
 _LOG: Final = logging.getLogger(__name__)
@@ -31,12 +31,12 @@ class Reloader:
 
     def __init__(
         self,
-        rules: RuleSet,
-        load: Callable[[], RuleSet],
-        put_in_force: Callable[[RuleSet], Awaitable[None]],
+        authored: Authored,
+        load: Callable[[], Authored],
+        put_in_force: Callable[[Authored], Awaitable[None]],
         manager: ServiceManager,
     ) -> None:
-        self._rule_count = len(rules.rules)
+        self._rule_count = len(authored.rules.rules)
         self._load = load
         self._put_in_force = put_in_force
         self._manager = manager
@@ -78,8 +78,8 @@ class Reloader:
     async def _find_mistakes(self) -> str:
         """Load and put in force; why that could not be, whatever it was: the service goes on with what it has."""
         try:
-            rules = await asyncio.to_thread(self._load)
-            await self._put_in_force(rules)
+            authored = await asyncio.to_thread(self._load)
+            await self._put_in_force(authored)
         except RuleErrors as errors:
             more = f"\nand {errors.more} more" if errors.more else ""
             return "\n".join(map(str, errors.errors)) + more
@@ -88,5 +88,5 @@ class Reloader:
         except Exception as error:
             _LOG.debug("reload", exc_info=True)
             return " ".join(f"internal error: {type(error).__name__}: {error}".split())
-        self._rule_count = len(rules.rules)
+        self._rule_count = len(authored.rules.rules)
         return ""

@@ -3,12 +3,22 @@
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from monitor.config.settings import SERVICE_MODE, Settings
 from monitor.rules.loader import load_rules
 from monitor.rules.preventions import PreventionChoice
 from monitor.rules.response import ResponsePolicy, load_responses
 from monitor.rules.ruleset import RuleSet
 from monitor.shipped import get_shipped_response, get_shipped_rules
+
+
+class Authored(Struct, frozen=True):
+    """What people have written."""
+
+    rules: RuleSet
+    responses: ResponsePolicy
+
 
 PREVENTION_FOLDER: Final = "prevention"
 """Of the shipped rules."""
@@ -45,6 +55,15 @@ def find_choices(settings: Settings) -> dict[str, PreventionChoice]:
         each.name: PreventionChoice("" if each.mode == SERVICE_MODE else each.mode, each.containers, each.allow)
         for each in settings.enforcement.prevent
     }
+
+
+def load_authored(settings: Settings) -> Authored:
+    """Rules and response policy.
+
+    Raises:
+        RuleErrors: all mistakes of the rules, else of the response policy.
+    """
+    return Authored(load_rule_set(settings), load_response_policy(settings))
 
 
 def load_response_policy(settings: Settings) -> ResponsePolicy:

@@ -32,7 +32,6 @@ from monitor.model.container import Container
 from monitor.model.events import AnyEvent, ServiceFailure, Tick
 from monitor.model.ids import CgroupId, FileIdentity, ProcessKey, TaskFacts
 from monitor.responders.frozen import FrozenBook
-from monitor.rules.response import ResponsePolicy
 from monitor.rules.ruleset import RuleSet
 from monitor.rules.tiers import KILL
 from monitor.runtime.denying import Denying, TierRefused
@@ -47,6 +46,7 @@ from monitor.runtime.reader import RingReader
 from monitor.runtime.response_guard import ResponseGuard
 from monitor.runtime.response_host import build_response_host
 from monitor.runtime.responses import ACTIONS, ACTIONS_ELSEWHERE, Responses
+from monitor.runtime.rule_sources import Authored
 from monitor.runtime.self_test import Canary
 from monitor.runtime.tagging import Tagging
 from monitor.runtime.visibility import OpenVisibility, build_observe_pattern, check_glob
@@ -69,8 +69,7 @@ class ServiceParts(Struct):
     """What the command line has prepared."""
 
     settings: Settings
-    rules: RuleSet
-    responses: ResponsePolicy
+    authored: Authored
     origin: Origin
     hierarchy: TagHierarchy
     sensors: Sensors
@@ -108,10 +107,10 @@ class Service:
         self.parts = parts
         self.sensors = parts.sensors
         self.engine = Engine(
-            parts.rules,
+            parts.authored.rules,
             settings.engine,
             mode=settings.mode,
-            responses=parts.responses,
+            responses=parts.authored.responses,
             boot_id=parts.origin.boot_id,
         )
         self.canary = Canary()
@@ -185,7 +184,7 @@ class Service:
         self.pipeline.ports.sinks = (*self.parts.sinks, ExecWatch(self.denying.on_exec))
         self._know_ourselves()
         try:
-            await self._deny_by(self.parts.rules)
+            await self._deny_by(self.parts.authored.rules)
         except TierRefused as error:
             raise KernelSupportError(str(error)) from error
         self.responses.start()
@@ -208,13 +207,13 @@ class Service:
             ValueError: they do not fit; the old policy stays.
         """
         observes = (*self.parts.settings.observe, *self._observes.values())
-        patterns = (*self.parts.rules.open_patterns, *map(build_observe_pattern, observes))
+        patterns = (*self.parts.authored.rules.open_patterns, *map(build_observe_pattern, observes))
         if self.sensors.watches_files:
             try:
                 self._open_policy.apply(self._open_policy.build(patterns), self.sensors.object)
             except OpenPolicyError as error:
                 raise ValueError(str(error)) from error
-        self.pipeline.ports.visibility = OpenVisibility(self.parts.rules.open_patterns, observes)
+        self.pipeline.ports.visibility = OpenVisibility(self.parts.authored.rules.open_patterns, observes)
 
     def add_observe(self, observe: Observe) -> int:
         """Stream these opens too, until :meth:`remove_observe`.
@@ -241,20 +240,21 @@ class Service:
         if self._observes.pop(token, None) is not None:
             self.apply_open_policy()
 
-    async def replace_rules(self, rules: RuleSet) -> None:
-        """Put a new rule set in force; tables and scores stay. When anything fails, the old set stays.
+    async def replace_authored(self, authored: Authored) -> None:
+        """Put what was read anew in force; tables and scores stay. When anything fails, all of the old stays.
 
         Raises:
             ValueError: its open patterns do not fit into the kernel, or its deny rules do not.
         """
-        old = self.parts.rules
-        self.parts.rules = rules
+        old = self.parts.authored
+        self.parts.authored = authored
         try:
             self.apply_open_policy()
-            await self._deny_by(rules)
-            self.engine.replace_rules(rules)
+            await self._deny_by(authored.rules)
+            self.engine.replace_rules(authored.rules)
+            self.engine.replace_responses(authored.responses)
         except Exception:
-            self.parts.rules = old
+            self.parts.authored = old
             with contextlib.suppress(ValueError, OSError):
                 self.apply_open_policy()
             raise

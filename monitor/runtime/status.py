@@ -87,7 +87,7 @@ class StatusBuilder:
             mode=parts.settings.mode,
             hierarchy=f"{service.tagging.hierarchy.name} at {service.tagging.hierarchy.mount}",
             sensors=self._sensors(),
-            rules=_rules_status(parts.rules.rules, service.engine.disabled_rules),
+            rules=_rules_status(parts.authored.rules.rules, service.engine.disabled_rules),
             events=self._meter.rates(now, self._counts()),
             lost=self._lost(limited=False),
             limited=self._lost(limited=True),

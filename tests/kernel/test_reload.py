@@ -11,8 +11,9 @@ import pytest
 
 from monitor.sinks.client import ServiceConnection, ServiceRefused
 from monitor.sinks.requests import ReloadRequest, StatusRequest
+from tests.support.documents import has
 from tests.support.sandbox import Sandbox, find_modes
-from tests.support.service import Service
+from tests.support.service import Service, Tail
 
 pytestmark = pytest.mark.kernel
 
@@ -24,6 +25,7 @@ logsource: {{product: linux, category: process_creation}}
 detection: {{marked: {{CommandLine|contains: {mark}-{number}}}, condition: marked}}
 level: high
 """
+RESPONSE = "- {{when: {{severity: high, subject: lineage}}, then: {action}}}\n"
 MANY = 1_500
 """So many rules take a second to read."""
 WAIT_S = 60
@@ -40,7 +42,11 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(rules: Path) -> Iterator[Service]:
-    with Sandbox(find_modes()[0]) as sandbox, Service(sandbox, "--no-shipped-rules", "--rules", rules) as started:
+    config = rules.parent / "stockade.yml"
+    config.write_text(f"{{observe: [], response: {rules.parent}/response.yml}}\n")
+    (rules.parent / "response.yml").write_text(RESPONSE.format(action="alert"))
+    options = (f"--config={config}", "--no-shipped-rules", f"--rules={rules}")
+    with Sandbox(find_modes()[0]) as sandbox, Service(sandbox, *options) as started:
         yield started
 
 
@@ -84,6 +90,26 @@ def test_reloads_of_both_kinds_at_once_end_with_the_last_files(service: Service,
 
     assert service.status()["rules"]["active"] == MANY + 2
     assert service.log.count("reloaded: ") <= 3, "who waits shares a load"
+
+
+def find_verdicts(service: Service, tail: Tail, count: int) -> list[str]:
+    """What the response policy says of one more alert."""
+    service.sandbox.run(["sh", "-c", ":", f"first-{MANY}"])
+    alert = tail.wait_for_count(has(event__kind="alert"), count)[-1]
+    return [verdict["action"] for verdict in alert["stockade"].get("verdicts", ())]
+
+
+def test_the_response_policy_is_read_again_too(service: Service, rules: Path) -> None:
+    tail = service.tail()
+    assert find_verdicts(service, tail, 1) == []
+    (rules.parent / "response.yml").write_text(RESPONSE.format(action="kill"))
+    reload(service)
+    assert find_verdicts(service, tail, 2) == ["kill"]
+
+    (rules.parent / "response.yml").write_text(RESPONSE.format(action="kil"))
+    with pytest.raises(ServiceRefused, match=r"response\.yml:1:.*kill"):
+        reload(service)
+    assert find_verdicts(service, tail, 3) == ["kill"]
 
 
 def test_mistakes_come_back_and_the_old_rules_stay(service: Service, rules: Path) -> None:

@@ -11,6 +11,7 @@ from monitor.model.effects import Effect, Respond
 from monitor.model.events import ContainerResolved, FileChange, FileOpen, ProcessExec, ProcessExecFailed
 from monitor.model.ids import ProcessKey, Tgid
 from monitor.model.rule import Severity
+from monitor.rules.response import parse_responses
 from tests.support import make
 
 A = make.CONTAINER_ID
@@ -181,6 +182,19 @@ def test_an_entry_is_silent_about_a_subject_while_it_cools_down() -> None:
     found = [responses(engine.handle(make.later(in_container(exec_id=2 + n), s))) for n, s in enumerate(times)]
 
     assert found == [["freeze"], [], [], ["freeze"], []]
+
+
+def test_a_policy_that_is_read_again_knows_which_entries_cool_down() -> None:
+    engine = make_engine(FREEZE)
+
+    def answer_to(policy: str, second: int) -> list[str]:
+        engine.replace_responses(parse_responses(policy.encode(), "response.yml"))
+        return responses(engine.handle(make.later(in_container(exec_id=2 + second), second)))
+
+    assert answer_to(FREEZE, 0) == ["freeze"]
+    assert answer_to(f"# the same\n- {{when: {{rule: another}}, then: kill}}\n{FREEZE}", 1) == [], "wherever it stands in the file"
+    assert answer_to(FREEZE.replace("30m", "40m"), 2) == ["freeze"], "another entry"
+    assert answer_to("[]\n", 400) == []
 
 
 @pytest.mark.parametrize(("scope", "matches"), [("container", True), ("host", False), ("{container.id: xyz}", False)])

@@ -13,13 +13,14 @@ from monitor.host.notify import ServiceManager
 from monitor.model.events import ProcessExec
 from monitor.model.rule import Location
 from monitor.rules.errors import RuleError, RuleErrors
-from monitor.rules.ruleset import RuleSet
+from monitor.rules.response import ResponsePolicy
 from monitor.runtime.reload import Reloader
+from monitor.runtime.rule_sources import Authored
 from tests.support import make
 
 WAIT_S = 10
-OLD = make.rule_set()
-NEW = make.rule_set([(make.rule("new"), ProcessExec, make.is_program("/new"))])
+OLD = Authored(make.rule_set(), ResponsePolicy())
+NEW = Authored(make.rule_set([(make.rule("new"), ProcessExec, make.is_program("/new"))]), ResponsePolicy())
 
 
 @pytest.fixture
@@ -33,21 +34,21 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield listener
 
 
-def reload_once(load: Callable[[], RuleSet], put_in_force: Callable[[RuleSet], None]) -> tuple[int, str]:
+def reload_once(load: Callable[[], Authored], put_in_force: Callable[[Authored], None]) -> tuple[int, str]:
     async def run() -> tuple[int, str]:
         return await Reloader(OLD, load, as_coroutine(put_in_force), ServiceManager()).request()
 
     return asyncio.run(run())
 
 
-def as_coroutine(put_in_force: Callable[[RuleSet], object]) -> Callable[[RuleSet], Awaitable[None]]:
-    async def put(rules: RuleSet) -> None:
+def as_coroutine(put_in_force: Callable[[Authored], object]) -> Callable[[Authored], Awaitable[None]]:
+    async def put(rules: Authored) -> None:
         put_in_force(rules)
 
     return put
 
 
-def fail(error: Exception) -> RuleSet:
+def fail(error: Exception) -> Authored:
     raise error
 
 
@@ -56,7 +57,7 @@ def told(manager: socket.socket) -> list[str]:
 
 
 def test_new_rules_are_in_force_and_the_manager_is_told(manager: socket.socket) -> None:
-    in_force: list[RuleSet] = []
+    in_force: list[Authored] = []
 
     assert reload_once(lambda: NEW, in_force.append) == (1, "")
     assert in_force == [NEW]
@@ -103,7 +104,7 @@ def test_who_asks_during_a_load_gets_a_later_one_and_all_who_wait_share_it() -> 
     running = set[int]()
     first_may_end, first_runs = threading.Event(), threading.Event()
 
-    def load() -> RuleSet:
+    def load() -> Authored:
         began.append(len(began))
         running.add(began[-1])
         assert len(running) == 1, "two loads at once"
