@@ -24,13 +24,18 @@ CHECK_PACKAGES=(clang-format shellcheck)
 # other kernels.
 TEST_PACKAGES=(
 	busybox-static
-	clang-19 # what compiles on Debian 12 is clang 14: the objects must load whichever made them
+	catatonit # podman run --init
+	clang-19  # what compiles on Debian 12 is clang 14: the objects must load whichever made them
+	conmon
+	containerd
 	crun
 	debian-archive-keyring
+	docker.io
 	gcc
 	iproute2
 	libc6-dev
 	mmdebstrap
+	podman
 	procps
 	qemu-system-x86
 	runc
@@ -39,8 +44,8 @@ TEST_PACKAGES=(
 
 # Where there is no dpkg the programs themselves are looked for: "what it is for" is the Debian package that has it.
 declare -A PROGRAM_PACKAGE=(
-	[bpftool]=bpftool [busybox]=busybox-static [clang]=clang [clang-format]=clang-format [crun]=crun [gcc]=gcc [ip]=iproute2
-	[make]=make [mmdebstrap]=mmdebstrap
+	[bpftool]=bpftool [busybox]=busybox-static [catatonit]=catatonit [clang]=clang [clang-format]=clang-format [conmon]=conmon
+	[containerd]=containerd [crun]=crun [dockerd]=docker.io [gcc]=gcc [ip]=iproute2 [make]=make [mmdebstrap]=mmdebstrap [podman]=podman
 	[qemu-system-x86_64]=qemu-system-x86 [runc]=runc [shellcheck]=shellcheck [unshare]=util-linux
 )
 
@@ -63,7 +68,7 @@ ensure_packages() {
 	export DEBIAN_FRONTEND=noninteractive
 	# Lists that cannot be refreshed may still do: a mirror on disk, a flaky network.
 	logged apt-update _apt_get update || say "apt-get update failed; trying with the package lists there are"
-	logged apt-install _apt_get install --yes --no-install-recommends "${missing[@]}" ||
+	logged apt-install _without_services _apt_get install --yes --no-install-recommends "${missing[@]}" ||
 		fail 3 "apt-get could not install ${missing[*]}$(_network_hint "$LOGS"/apt-update.log "$LOGS"/apt-install.log)"
 }
 
@@ -82,6 +87,17 @@ _missing_packages() {
 _apt_get() {
 	in_target apt-get --quiet=2 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 "$@"
 }
+
+# Docker's package starts its daemon, which makes a bridge and firewall rules: tests start their own, elsewhere.
+_without_services() (
+	policy=/usr/sbin/policy-rc.d
+	if [[ ! $TARGET && ! -e $policy ]]; then
+		trap 'rm -f "$policy"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
+	"$@"
+)
 
 # Say "no network" only when a tool's own words say so.
 _network_hint() {

@@ -2,9 +2,9 @@
 
 A sandbox's supervisor removes what was made in it, also when the test run is killed. When it is killed too, containers
 and cgroups stay, and the next run would find them. So every container id and every free cgroup name has a mark, which
-names the process that made it (:func:`mark`), and so has the environment of what runs in a sandbox. A test run begins
-with :func:`end_leftovers`: what bears the mark of a process that is no more is ended and removed. Nothing else is
-touched, so test runs do not disturb each other.
+names the process that made it (:func:`mark`), and so has the environment of what runs in a sandbox, and of containers
+whose runtime chooses ids itself. A test run begins with :func:`end_leftovers`: what bears the mark of a process that
+is no more is ended and removed. Nothing else is touched, so test runs do not disturb each other.
 """
 
 import os
@@ -21,6 +21,8 @@ DYING_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
 VARIABLE: Final = "TEST_RUN_OF_STOCKADE"
 """Not ``STOCKADE_...``: those are settings."""
 _SIGN: Final = "570c4ade7e575e55"
+_CONTAINER: Final = re.compile(r".*/(libpod-)?[0-9a-f]{64}")
+"""As docker's and podman's paths end."""
 _MARK: Final = re.compile(_SIGN + "([0-9a-f]{8})([0-9a-f]{8})([0-9a-f]{16})")
 
 
@@ -47,8 +49,9 @@ def is_orphaned(text: str) -> bool:
 
 def end_leftovers() -> list[str]:
     """End and remove what killed test runs have left; answer what that was, and what would not go."""
-    cgroups = [path for base in supervisor.cgroup_mounts() for path in _find_orphans(base)]
     processes = _find_processes()
+    cgroups = [path for base in supervisor.cgroup_mounts() for path in _find_orphans(base)]
+    cgroups += sorted(_find_containers(processes) - set(cgroups))
     if not cgroups and not processes:
         return []
     supervisor.thaw(cgroups)
@@ -64,6 +67,20 @@ def _find_orphans(base: Path) -> Iterator[Path]:
         orphans = [name for name in names if is_orphaned(name)]
         names[:] = [name for name in names if name not in orphans]
         yield from (Path(folder, name) for name in orphans)
+
+
+def _find_containers(processes: frozenset[int]) -> set[Path]:
+    """The cgroups of these processes that are containers by their names."""
+    paths = {line.split(":", 2)[2] for pid in processes for line in _read_cgroups(pid)}
+    names = {path.lstrip("/") for path in paths if _CONTAINER.fullmatch(path)}
+    return {base / name for base in supervisor.cgroup_mounts() for name in names if (base / name).is_dir()}
+
+
+def _read_cgroups(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return []  # ended
 
 
 def _find_processes() -> frozenset[int]:

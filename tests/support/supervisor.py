@@ -169,9 +169,17 @@ def _make_parents(base: Path, directory: Path) -> set[Path]:
         with contextlib.suppress(FileExistsError):
             parent.mkdir()
             os.setxattr(parent, PARENT_MARK, b"1")
+            _copy_cpuset(parent)
         if _is_marked(parent):
             ours.add(parent)
     return ours
+
+
+def _copy_cpuset(folder: Path) -> None:
+    """Without processors and memory of its own nothing may enter a cgroup of v1's cpuset."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (folder / name).exists():
+            (folder / name).write_text((folder.parent / name).read_text())
 
 
 def _is_marked(folder: Path) -> bool:

@@ -192,7 +192,9 @@ def test_a_policy_that_is_read_again_knows_which_entries_cool_down() -> None:
         return responses(engine.handle(make.later(in_container(exec_id=2 + second), second)))
 
     assert answer_to(FREEZE, 0) == ["freeze"]
-    assert answer_to(f"# the same\n- {{when: {{rule: another}}, then: kill}}\n{FREEZE}", 1) == [], "wherever it stands in the file"
+    assert answer_to(f"# the same\n- {{when: {{rule: another}}, then: kill}}\n{FREEZE}", 1) == [], (
+        "wherever it stands in the file"
+    )
     assert answer_to(FREEZE.replace("30m", "40m"), 2) == ["freeze"], "another entry"
     assert answer_to("[]\n", 400) == []
 
