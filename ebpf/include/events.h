@@ -84,6 +84,10 @@ enum denial_hook {
 	DENIAL_OWNER = 11,    /* path_chown */
 	DENIAL_MAP = 12,      /* mmap_file, to execute */
 	DENIAL_PROTECT = 13,  /* file_mprotect, to execute */
+	DENIAL_ACCESS = 14,   /* ptrace_access_check: ptrace, another's memory, another's descriptors */
+	DENIAL_TRACEME = 15,  /* ptrace_traceme */
+	DENIAL_CONNECT = 16,  /* unix_stream_connect */
+	DENIAL_SEND = 17,     /* unix_may_send: a datagram, and a connect to where those go */
 };
 
 /* What was done to a file, or to a name of it. */

@@ -188,8 +188,10 @@ enum policy_event {
 	POLICY_TRUNCATE = 8,
 	POLICY_MODE = 9,
 	POLICY_OWNER = 10,
-	POLICY_MAP = 11,    /* the file, as the program that it would be, is mapped to be executed */
-	POLICY_EVENTS = 16, /* room */
+	POLICY_MAP = 11,     /* the file, as the program that it would be, is mapped to be executed */
+	POLICY_PTRACE = 12,  /* a process is controlled or read by another; the file is the program that it runs */
+	POLICY_CONNECT = 13, /* to a socket; the file is the place that it is bound to */
+	POLICY_EVENTS = 16,  /* room */
 };
 
 /* Slots of the table of containers. User space gives each container one of those above. */

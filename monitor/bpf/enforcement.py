@@ -23,7 +23,7 @@ from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
 from monitor.model.ids import CgroupId, FileIdentity
-from monitor.model.kernel_hooks import FILES, MEMORY
+from monitor.model.kernel_hooks import ACCESS, FILES, MEMORY, SOCKETS
 from monitor.wire import _layout as layout
 
 _RUNTIME_FILE: Final = struct.Struct("<QQ")
@@ -49,6 +49,8 @@ HOOK_PROGRAMS: Final = {
         "on_path_chown",
     ),
     MEMORY: ("on_mmap_file", "on_file_mprotect"),
+    ACCESS: ("on_ptrace_access", "on_ptrace_traceme"),
+    SOCKETS: ("on_socket_connect", "on_socket_send"),
 }
 """By group of :data:`monitor.model.kernel_hooks.HOOKS`: what tier lsm also needs where a rule asks for it."""
 _HISTORY_MAPS: Final = ("own_tasks", "runtime_tasks", "forkers", "container_roots")

@@ -228,11 +228,22 @@ def find_lsm_obstacle() -> str:
 
 def find_name_hooks_obstacle() -> str:
     """Why what is done to a file by its name cannot be denied where opens can; empty when it can."""
+    return _find_hook_obstacle(
+        b"path_rename", "the kernel has no hooks for what is done by name (CONFIG_SECURITY_PATH)"
+    )
+
+
+def find_socket_hooks_obstacle() -> str:
+    """The same of connections to Unix sockets."""
+    return _find_hook_obstacle(b"unix_may_send", "the kernel has no hooks for connections (CONFIG_SECURITY_NETWORK)")
+
+
+def _find_hook_obstacle(hook: bytes, reason: str) -> str:
     try:
-        btf_id = load_library().libbpf_find_vmlinux_btf_id(b"path_rename", _ATTACH_LSM_MAC)
+        btf_id = load_library().libbpf_find_vmlinux_btf_id(hook, _ATTACH_LSM_MAC)
     except LibbpfError:
         return "libbpf.so.1 cannot be loaded"
-    return "" if btf_id > 0 else "the kernel has no hooks for what is done by name (CONFIG_SECURITY_PATH)"
+    return "" if btf_id > 0 else reason
 
 
 def find_security_modules() -> tuple[str, ...] | None:

@@ -51,6 +51,8 @@ _EVENTS: Final = {
     kernel_hooks.MODE: layout.POLICY_MODE,
     kernel_hooks.OWNER: layout.POLICY_OWNER,
     kernel_hooks.MAP: layout.POLICY_MAP,
+    kernel_hooks.PTRACE: layout.POLICY_PTRACE,
+    kernel_hooks.CONNECT: layout.POLICY_CONNECT,
 }
 _MASKS: Final[dict[Dimension, dict[str, int]]] = {
     Dimension.ACCESS: {

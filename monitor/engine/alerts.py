@@ -20,7 +20,7 @@ from monitor.engine.score import Ancestor, Scores
 from monitor.engine.suppress import Suppressor, build_key
 from monitor.model.alert import Alert, Detection, Risk, Verdict
 from monitor.model.effects import Effect, EmitAlert
-from monitor.model.events import Denial, FileChange, FileOpen, ProcessExecFailed
+from monitor.model.events import Denial, FileChange, FileOpen, NetworkConnection, ProcessAccess, ProcessExecFailed
 from monitor.model.process import Context
 
 CONTAINER: Final = "container"
@@ -173,13 +173,19 @@ class AlertWriter:
 
 
 def _build_alert_key(detection: Detection, risk: Risk, group: str) -> bytes:
-    """Equal are: rule, subject, program and file (of an exec: the script); of a correlation the group too."""
+    """Equal are: rule, subject, program and file (of an exec: the script; the other program, the address); of a
+    correlation the group too.
+    """
     context = detection.context
     event = context.event
     if isinstance(event, FileOpen | FileChange | Denial):
         file = event.path
     elif isinstance(event, ProcessExecFailed):
         file = event.path_claimed
+    elif isinstance(event, ProcessAccess):
+        file = event.target_executable
+    elif isinstance(event, NetworkConnection):
+        file = event.address
     else:
         file = context.image.exec.script
     return build_key(detection.rule.id, risk.subject, risk.subject_id, context.image.executable, file, group)

@@ -183,14 +183,20 @@ class FileOpen(TaskEvent, frozen=True, gc=False):
     is_upper_layer: bool | None = None
 
 
+DENIED_ACCESSES = frozenset({"process-access", "traceme"})
+DENIED_CONNECTIONS = frozenset({"connect", "send"})
+"""Of denials whose path is no file's."""
+
+
 class Denial(TaskEvent, frozen=True, gc=False):
     """The policy said no to what this task asked for; it has not happened."""
 
     path: str
-    """Of the program or file, as the kernel resolved it."""
+    """Of the program or file, as the kernel resolved it; of an access to a process, of the program that it runs; of a
+    connection, what the socket was bound to (:attr:`NetworkConnection.address`)."""
     action: str
-    """``exec``, ``exec-check`` (somebody only asked whether it may be run), ``open``, ``create`` (a file, a folder, a
-    node), or a :class:`ChangeAction`."""
+    """``exec``, ``exec-check`` (somebody only asked whether it may be run), ``map``, ``mprotect``, ``open``, ``create``
+    (a file, a folder, a node), a :class:`ChangeAction`; ``process-access``, ``traceme``; ``connect``, ``send``."""
     tier: str
     """Where it was decided: ``lsm``, ``hold`` (the gate), ``kill`` (the process had replaced its image, and was ended
     before its first instruction)."""
@@ -274,7 +280,51 @@ class FileChange(TaskEvent, frozen=True, gc=False):
 
 
 FileEvent = FileOpen | FileChange
-"""What happened to a file: these come through the bulk ring."""
+"""What happened to a file."""
+
+
+class AccessKind(enum.StrEnum):
+    """How a process got hold of another one: ``event.action``."""
+
+    ATTACH = "ptrace-attach"
+    SEIZE = "ptrace-seize"
+    TRACEME = "ptrace-traceme"
+    READ = "memory-read"
+    WRITE = "memory-write"
+    DESCRIPTOR = "descriptor-taken"
+
+
+class ProcessAccess(TaskEvent, frozen=True, gc=False):
+    """A process took control of another one, read or wrote its memory, or took a descriptor of its.
+
+    The task is who called; of ``ptrace-traceme`` that is the target itself.
+    """
+
+    action: AccessKind
+    target_pid: int
+    """As the call gave it, in the caller's pid namespace; 0 where it gave none."""
+    target_tgid: Tgid = Tgid(0)
+    """0: not known."""
+    target_start_boottime_ns: int = 0
+    target_executable: str = ""
+    """Program that the target runs, as the kernel resolved it or the process table knows it; empty: not known."""
+
+
+class NetworkConnection(TaskEvent, frozen=True, gc=False):
+    """A connection was made. So far of Unix sockets alone."""
+
+    transport: str
+    """``unix``."""
+    address: str
+    """Of a Unix socket, what it was bound to: a path, or ``@`` and an abstract name."""
+    inode: int = 0
+    """Of the socket's file; 0 of an abstract one."""
+    device: int = 0
+    is_path_truncated: bool = False
+
+
+BulkEvent = FileOpen | FileChange | NetworkConnection
+"""These come in floods, through a ring of their own."""
 
 
 class CgroupCreate(Event, frozen=True, gc=False):
@@ -388,6 +438,8 @@ AnyEvent = (
     | Denial
     | PolicyChange
     | FileChange
+    | ProcessAccess
+    | NetworkConnection
     | CgroupCreate
     | CgroupRemove
     | CgroupAttach

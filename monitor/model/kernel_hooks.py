@@ -24,12 +24,16 @@ MODE: Final = "mode"
 OWNER: Final = "owner"
 MAP: Final = "map"
 """The file, as the program that it would be, is mapped to be executed."""
+PTRACE: Final = "ptrace"
+"""A process takes control of another, or reads or writes its memory, or takes its descriptors."""
+CONNECT: Final = "connect"
+"""A connection to a Unix socket, or a datagram for one."""
 
 NAME_EVENTS: Final = (CREATE, RENAME, DELETE, LINK, LINKED, SYMLINK, TRUNCATE, MODE, OWNER)
 """What is done to a file other than by opening it."""
 ABOVE_EVENTS: Final = (RENAME, DELETE, SYMLINK)
 """What, done to a folder, puts other files in the place of those below it."""
 
-FILES, MEMORY = "files", "memory"
-HOOKS: Final = {**dict.fromkeys(NAME_EVENTS, FILES), MAP: MEMORY}
+FILES, MEMORY, ACCESS, SOCKETS = "files", "memory", "access", "sockets"
+HOOKS: Final = {**dict.fromkeys(NAME_EVENTS, FILES), MAP: MEMORY, PTRACE: ACCESS, CONNECT: SOCKETS}
 """By event: the group of hooks that is loaded when a term is about it. Those of the others always are."""

@@ -5,11 +5,23 @@ from typing import Final
 
 from msgspec import Struct
 
-from monitor.model.events import ChangeAction, Event, FileChange, FileOpen, ProcessExec, ProcessExecFailed, ProcessExit
+from monitor.model.events import (
+    ChangeAction,
+    Event,
+    FileChange,
+    FileOpen,
+    NetworkConnection,
+    ProcessAccess,
+    ProcessExec,
+    ProcessExecFailed,
+    ProcessExit,
+)
 from monitor.model.process import Context
 from monitor.rules.changes import ATTRIBUTES, DELETED, MADE, RENAMED
 
 _PROCESS_TEXT = ("process.executable", "process.command_line", "process.script")
+_ACCESS_TEXT = ("process.executable", "process.command_line", "target.process.executable")
+_CONNECTION_TEXT = ("destination.address", "process.executable", "process.command_line")
 _FILE_TEXT = ("file.path", "process.executable", "process.command_line")
 
 
@@ -94,6 +106,15 @@ CATEGORIES: Final[dict[str, Category]] = {
         ),
         Category("file_delete", (FileChange,), "names removed", _FILE_TEXT, is_file=True, changes=DELETED),
         Category("file_change", (FileChange,), "mode or owner changed", _FILE_TEXT, is_file=True, changes=ATTRIBUTES),
+        Category(
+            "process_access",
+            (ProcessAccess,),
+            "processes that take control of another one, read or write its memory, take its descriptors (ptrace ...)",
+            _ACCESS_TEXT,
+        ),
+        Category(
+            "network_connection", (NetworkConnection,), "connections to Unix sockets; no others yet", _CONNECTION_TEXT
+        ),
         Category(
             "file_access_failed",
             (FileOpen,),

@@ -14,6 +14,7 @@ from monitor.model.events import FileOpen
 from monitor.model.interest import PatternKind
 from monitor.model.rule import Location, Rule, Severity
 from monitor.rules.categories import CATEGORIES, Category
+from monitor.rules.connections import CONNECTIONS, find_connection_obstacle
 from monitor.rules.detection import read_detection
 from monitor.rules.head import DEFAULT_SCORES, LEVELS, read_head, read_text
 from monitor.rules.implication import implies
@@ -120,6 +121,8 @@ def _read_rule(document: Document) -> RuleDraft:
     block = read_block(sections["stockade"].value, context) if "stockade" in sections else Block(on_truncated="alert")
     condition = read_detection(sections["detection"].value, context) if "detection" in sections else FALSE
     inactive = reason or "; ".join(dict.fromkeys(context.missing_here)) or _refusal(document.head)
+    if not inactive and category is not None and category.name == CONNECTIONS:
+        inactive = find_connection_obstacle(condition)
     scoped = all_of([condition, block.scope])
     if not inactive and category is not None and len(file.problems.errors) == mistakes_before:
         _check_possible(scoped, category, document)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from monitor.model.events import (
+    DENIED_ACCESSES,
+    DENIED_CONNECTIONS,
+    AccessKind,
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
@@ -24,7 +27,9 @@ from monitor.model.events import (
     FileOpen,
     GuardRefused,
     LossReport,
+    NetworkConnection,
     PolicyChange,
+    ProcessAccess,
     ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
@@ -53,6 +58,8 @@ EVENT_ACTIONS = {
     FileOpen: "open",
     Denial: "denied",
     FileChange: "change",
+    ProcessAccess: "process-access",
+    NetworkConnection: "connect",
     CgroupCreate: "cgroup-create",
     CgroupRemove: "cgroup-remove",
     CgroupAttach: "cgroup-attach",
@@ -68,7 +75,7 @@ EVENT_ACTIONS = {
     ResponseFailed: "response-failed",
     Tick: "tick",
 }
-"""``event.action`` of each event class, as the stream's documents have it; a change and a denial say their own."""
+"""``event.action`` of each event class, as documents have it; changes, accesses and denials say their own."""
 DENIED_ACTIONS = (
     "exec-denied",
     "exec-check-denied",
@@ -77,14 +84,19 @@ DENIED_ACTIONS = (
     "mprotect-denied",
     "create-denied",
     *(f"{action}-denied" for action in ChangeAction),
+    *(f"{action}-denied" for action in sorted(DENIED_ACCESSES | DENIED_CONNECTIONS)),
 )
 ACTIONS = (
-    *(action for kind, action in EVENT_ACTIONS.items() if kind is not FileChange),
+    *(action for kind, action in EVENT_ACTIONS.items() if kind is not FileChange and kind is not ProcessAccess),
     *map(str, ChangeAction),
+    *map(str, AccessKind),
     *DENIED_ACTIONS,
 )
 """All that ``event.action`` can be."""
-_CALLS = (ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen, FileChange, Denial)
+_CALLS = (
+    ProcessFork, ProcessExec, ProcessExecFailed, ProcessExit, FileOpen, FileChange, ProcessAccess, NetworkConnection,
+    Denial,
+)  # fmt: skip
 """Events that succeeded or failed."""
 
 EXEC_FLAGS = (
@@ -294,8 +306,43 @@ def file_path(context: Context) -> str:
     if type(event) is FileOpen or type(event) is FileChange:
         return event.path
     if type(event) is Denial:
-        return event.path
+        return "" if event.action in DENIED_ACCESSES or event.action in DENIED_CONNECTIONS else event.path
     return event.path_claimed if type(event) is ProcessExecFailed else ""
+
+
+def target_executable(context: Context) -> str:
+    """The program of the process that another one got hold of, or was denied to."""
+    event = context.event
+    if type(event) is ProcessAccess:
+        return event.target_executable
+    return event.path if type(event) is Denial and event.action in DENIED_ACCESSES else ""
+
+
+def target_name(context: Context) -> str:
+    """Its last component."""
+    return target_executable(context).rpartition("/")[2]
+
+
+def target_pid(context: Context) -> int | None:
+    """That process, as the host's first pid namespace shows it."""
+    event = context.event
+    return event.target_tgid or None if type(event) is ProcessAccess else None
+
+
+def destination_address(context: Context) -> str:
+    """What a connection was made to, or denied to be."""
+    event = context.event
+    if type(event) is NetworkConnection:
+        return event.address
+    return event.path if type(event) is Denial and event.action in DENIED_CONNECTIONS else ""
+
+
+def network_transport(context: Context) -> str:
+    """How."""
+    event = context.event
+    if type(event) is NetworkConnection:
+        return event.transport
+    return "unix" if type(event) is Denial and event.action in DENIED_CONNECTIONS else ""
 
 
 def file_name(context: Context) -> str:
@@ -335,7 +382,7 @@ def file_access(context: Context) -> tuple[str, ...]:
 def event_action(context: Context) -> str:
     """What happened, in one word."""
     event = context.event
-    if type(event) is FileChange:
+    if type(event) is FileChange or type(event) is ProcessAccess:
         return event.action.value
     return f"{event.action}-denied" if type(event) is Denial else EVENT_ACTIONS.get(type(event), "")
 

@@ -22,6 +22,7 @@ from monitor.rules.field_values import (
     args_count,
     args_cut_at,
     container_text,
+    destination_address,
     errno_name,
     event_action,
     event_user_name,
@@ -43,6 +44,7 @@ from monitor.rules.field_values import (
     known_of_program,
     label,
     login_uid,
+    network_transport,
     of_event,
     of_file,
     of_opened,
@@ -54,7 +56,10 @@ from monitor.rules.field_values import (
     parent_text,
     parent_uid,
     script_name,
+    target_executable,
+    target_name,
     target_path,
+    target_pid,
 )
 from monitor.rules.unavailable import unavailable_names
 
@@ -66,6 +71,8 @@ _FILE = frozenset({"FileOpen", "FileChange"})
 _OPEN = frozenset({"FileOpen"})
 _CHANGE = frozenset({"FileChange"})
 _EXIT = frozenset({"ProcessExit"})
+_ACCESS = frozenset({"ProcessAccess", "Denial"})
+_CONNECTION = frozenset({"NetworkConnection", "Denial"})
 
 
 def _fields() -> Iterator[Field]:
@@ -74,9 +81,11 @@ def _fields() -> Iterator[Field]:
     yield from _user_fields()
     yield from _flag_fields()
     yield from _file_fields()
+    yield from _access_fields()
+    yield from _connection_fields()
     yield from _container_fields()
     actions = (
-        "exec exec-failed exit fork open rename deletion link symlink truncate chmod chown, "
+        "exec exec-failed exit fork open rename deletion link symlink truncate chmod chown connect ptrace-attach, "
         "and what else a document has"
     )
     yield text_field("event.action", "", event_action, actions, values=ACTIONS)
@@ -292,6 +301,30 @@ def _change_fields() -> Iterator[Field]:
     yield number_field("file.size", "", file_size, "of a truncation: the new length in bytes", events=_CHANGE)
     yield number_field("file.uid", "", of_event(FileChange, "owner"), "of a chown: the new owner", events=_CHANGE)
     yield number_field("file.gid", "", of_event(FileChange, "group"), "of a chown: the new group", events=_CHANGE)
+
+
+def _access_fields() -> Iterator[Field]:
+    yield text_field(
+        "target.process.executable", "TargetImage", target_executable,
+        "program of the process that is accessed, where it is known", events=_ACCESS,
+    )  # fmt: skip
+    yield text_field(
+        "target.process.name", "", target_name, "last component of target.process.executable", events=_ACCESS
+    )
+    yield number_field(
+        "target.process.pid", "TargetProcessId", target_pid,
+        "process that is accessed, as the host's first pid namespace shows it", events=frozenset({"ProcessAccess"}),
+    )  # fmt: skip
+
+
+def _connection_fields() -> Iterator[Field]:
+    yield text_field(
+        "destination.address", "", destination_address,
+        "of a Unix socket the path that it was bound to (below /run, whether that was said of /run or of /var/run), "
+        "or @ and its abstract name",
+        fold=fold_ascii, events=_CONNECTION,
+    )  # fmt: skip
+    yield text_field("network.transport", "", network_transport, "unix", events=_CONNECTION, values=("unix",))
 
 
 def _container_fields() -> Iterator[Field]:

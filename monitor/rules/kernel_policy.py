@@ -13,7 +13,19 @@ from typing import Final
 from msgspec import Struct
 
 from monitor.model.argument_automaton import ArgumentAutomaton
-from monitor.model.kernel_hooks import ABOVE_EVENTS, DELETE, EXEC, MAP, MODE, NAME_EVENTS, OPEN, OWNER, RENAME
+from monitor.model.kernel_hooks import (
+    ABOVE_EVENTS,
+    CONNECT,
+    DELETE,
+    EXEC,
+    MAP,
+    MODE,
+    NAME_EVENTS,
+    OPEN,
+    OWNER,
+    PTRACE,
+    RENAME,
+)
 from monitor.model.kernel_policy import PATH_END, TERMS_MAX, Dimension, Key, KnownVectors, Lookup, PolicyTables, Vectors
 from monitor.model.rule import Rule
 from monitor.rules.argument_automaton import build_argument_automaton, count_states
@@ -50,6 +62,8 @@ _EVENTS: Final = {
     "file_rename": (RENAME,),
     "file_delete": (DELETE,),
     "file_change": (MODE, OWNER),
+    "process_access": (PTRACE,),
+    "network_connection": (CONNECT,),
 }
 """By category: what a hook that can say no is called for, the usual one first. A rule about writing a file is one about
 all that changes, replaces or removes it."""

@@ -32,13 +32,19 @@ _PATHS: Final = {
     "process.executable": (Dimension.EXECUTABLE, Dimension.EXECUTABLE_END),
     "process.parent.executable": (Dimension.PARENT, Dimension.PARENT_END),
     "file.path": (Dimension.FILE, Dimension.FILE_END),
+    "target.process.executable": (Dimension.FILE, Dimension.FILE_END),
+    "destination.address": (Dimension.FILE, Dimension.FILE_END),
 }
+"""What is done something to, the kernel calls a file: no event has two of these."""
+_ASCII_FOLDED: Final = ("file.", "destination.")
+"""Fields whose texts lose the case of A to Z alone."""
 SYSTEM_KEY: Final = "/"
 """Before a key of :attr:`Dimension.SYSTEM_FILE`: the walk of a path begins each part so."""
 _NAMES: Final = {
     "process.name": Dimension.EXECUTABLE_END,
     "process.parent.name": Dimension.PARENT_END,
     "file.name": Dimension.FILE_END,
+    "target.process.name": Dimension.FILE_END,
 }
 _CAPABILITIES: Final = "process.thread.capabilities.effective"
 FLAG_NAMES: Final = frozenset({"memfd", "deleted", "upper_layer", "tmpfs", "other_filesystem", "32bit"})
@@ -128,7 +134,7 @@ def _check_text(leaf: Text) -> None:
     if leaf.cased:
         raise NotDecidable(f"the kernel compares without case, {_describe(leaf)} asks for it")
     for value in leaf.values:
-        if not value.isascii() and value.upper() != value and not leaf.field.startswith("file."):
+        if not value.isascii() and value.upper() != value and not leaf.field.startswith(_ASCII_FOLDED):
             raise NotDecidable(f"the kernel knows the case of A to Z alone, not of {value[:40]!r}")
         if len(value.encode()) > PREFIX_BYTES_MAX:
             raise NotDecidable(f"{value[:40]!r}... is longer than the {PREFIX_BYTES_MAX} bytes of a kernel key")
@@ -185,6 +191,8 @@ def _terms(node: AnyNode, *, negated: bool) -> tuple[Term, ...]:
             return _any(nodes, negated=True) if negated else _all(nodes, negated=False)
         case Or(nodes):
             return _all(nodes, negated=True) if negated else _any(nodes, negated=False)
+        case Text("network.transport", "exact", values):  # of Unix sockets alone is the kernel asked
+            return ({},) if ("unix" in values) is not negated else ()
         case Flag("container.runtime_init", value):
             whole = And((Flag(RUNTIME_INIT, value), Exists("container.id")))
             return _terms(whole, negated=negated)

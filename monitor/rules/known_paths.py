@@ -14,6 +14,8 @@ from monitor.model.kernel_policy import PATH_END, SUBJECTS, Dimension, KnownVect
 from monitor.rules.ir import AnyNode, Text
 from monitor.rules.kernel_terms import Term, holds, keys_of, tests_of
 
+ADDRESS: Final = "destination.address"
+"""A socket is what it was bound to, under whichever name."""
 PATHS_MAX: Final = 1023
 """What is named beyond that is decided by names alone."""
 
@@ -36,7 +38,7 @@ def _list_paths(term: Term, beginning: Dimension, end: Dimension) -> Iterator[st
         return
     plain = isinstance(expression, Text) and end not in term
     for test in tests_of(expression):
-        if isinstance(test, Text) and test.match == "exact":
+        if isinstance(test, Text) and test.match == "exact" and test.field != ADDRESS:
             for key in keys_of(test):
                 path = key.removesuffix(PATH_END)
                 if _is_whole(path) and (plain or _is_fulfilled(term, path, beginning, end)):
@@ -66,7 +68,7 @@ def list_names(terms: Sequence[Term], known: Container[str]) -> list[str]:
     for term in terms:
         for dimension in lookups.intersection(term):
             for test in tests_of(term[dimension]):
-                if isinstance(test, Text):
+                if isinstance(test, Text) and test.field != ADDRESS:
                     shown = (value for value in test.values if test.match != "exact" or value not in known)
                     found |= {f"{test.field} {test.match} {value}": None for value in shown}
     return sorted(found)

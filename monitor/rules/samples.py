@@ -15,10 +15,13 @@ from monitor.model.arguments import CUT
 from monitor.model.capabilities import ALL_CAPABILITIES, parse_capabilities
 from monitor.model.container import Container
 from monitor.model.events import (
+    AccessKind,
     ChangeAction,
     FileChange,
     FileOpen,
     Namespaces,
+    NetworkConnection,
+    ProcessAccess,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
@@ -36,7 +39,10 @@ from monitor.rules.suggest import suggest
 LINE_BYTES_MAX = 1 << 20
 SEQUENCE_MAX = 1_000
 CHANGES = {f"file_{action.value}": action for action in ChangeAction}
-EVENTS = ("process_exec", "process_exit", "process_exec_failed", "file_open", *CHANGES)
+ACCESSES = {f"process_{kind.name.lower()}": kind for kind in AccessKind}
+EVENTS = (
+    "process_exec", "process_exit", "process_exec_failed", "file_open", *CHANGES, *ACCESSES, "network_connection",
+)  # fmt: skip
 HOST_CGROUP = CgroupId(1)
 FIRST_START_NS = 1_000_000_000
 _OWN_KEYS = frozenset({"event", "note", "after_s", "repeat"})
@@ -46,6 +52,7 @@ _NOT_SETTABLE = frozenset(
         "process.interactive", "process.parent.name", "process.parent.entity_id", "user.name", "file.name",
         "file.directory", "file.extension", "process.cap_effective", "process.flags", "file.flags", "event.action",
         "event.outcome", "file.path_claimed", "container.pending", "process.parent.user.id", "process.thread.id",
+        "target.process.name",
     }
 )  # fmt: skip
 """Fields that follow from others."""
@@ -329,8 +336,25 @@ def _build_task_event(kind: str, values: Values, program: ProcessExec) -> TaskEv
             return ProcessExecFailed(**task, path_claimed=path, errno=_errno(values, default=errno.ENOENT))
         case "file_open":
             return _build_open(values, task)
+        case "network_connection":
+            return _build_connection(values, task)
+        case _ if kind in ACCESSES:
+            target = Tgid(values.get("target.process.pid", 0))
+            executable = values.get("target.process.executable", "")
+            return ProcessAccess(
+                **task, action=ACCESSES[kind], target_pid=target, target_tgid=target, target_executable=executable
+            )
         case _:
             return _build_change(CHANGES[kind], values, task)
+
+
+def _build_connection(values: Values, task: dict[str, Any]) -> NetworkConnection:
+    transport = values.get("network.transport", "unix")
+    if transport != "unix":
+        raise SampleError("network.transport is unix: no other connections are seen")
+    return NetworkConnection(
+        **task, transport=transport, address=_required(values, "destination.address", "network_connection")
+    )
 
 
 def _build_open(values: Values, task: dict[str, Any]) -> FileOpen:

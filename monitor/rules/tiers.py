@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from monitor.model.kernel_hooks import EXEC, FILES, HOOKS
+from monitor.model.kernel_hooks import ACCESS, EXEC, FILES, HOOKS, SOCKETS
 from monitor.model.kernel_policy import Dimension
 from monitor.rules.denials import DenyRule, may_concern_host
 from monitor.rules.hold_terms import find_hold_obstacle
@@ -36,7 +36,9 @@ class HostTiers(Struct, frozen=True):
     arguments: str = ""
     """Whether the tier that there is can decide by arguments."""
     names: str = ""
-    """Whether tier lsm can deny what is done to a file other than by opening it."""
+    """Whether tier lsm can deny what is done to a file other than by opening it,"""
+    sockets: str = ""
+    """and connections to Unix sockets."""
 
     @property
     def kernel(self) -> str:
@@ -110,10 +112,15 @@ def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
 
 
 def _plan_hooked(rule: DenyRule, host: HostTiers) -> PlannedDenial:
-    obstacle, missing = _find_kernel_obstacle(rule, host), host.names if FILES in find_hooks([rule]) else ""
+    obstacle, missing = _find_kernel_obstacle(rule, host), _find_missing_hooks(rule, host)
     if not obstacle and rule.terms and all(term.event in HOOKS for term in rule.terms):
         obstacle = missing
     return PlannedDenial(rule, reason=obstacle) if obstacle else PlannedDenial(rule, (LSM,), LSM, missing)
+
+
+def _find_missing_hooks(rule: DenyRule, host: HostTiers) -> str:
+    hooks = find_hooks([rule])
+    return _join(*(reason for group, reason in ((FILES, host.names), (SOCKETS, host.sockets)) if group in hooks))
 
 
 def _join(*reasons: str) -> str:
@@ -143,6 +150,8 @@ def _find_kernel_obstacle(rule: DenyRule, host: HostTiers) -> str:
 
 
 def _find_kill_obstacle(rule: DenyRule, host: HostTiers) -> str:
+    if any(HOOKS.get(term.event) in {ACCESS, SOCKETS} for term in rule.terms):
+        return "nothing but BPF LSM can deny access to a process, or a connection"
     if any(term.event != EXEC for term in rule.terms):
         return "an execution can be ended, what is done to a file cannot be undone"
     return _find_kernel_obstacle(rule, host)

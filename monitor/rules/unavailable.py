@@ -29,7 +29,7 @@ _NAMES: dict[str, str] = {
         (
             "IntegrityLevel", "OriginalFileName", "Product", "Company", "Description", "FileVersion", "ParentUser",
             "TargetObject", "Details", "EventID", "EventType", "Provider_Name", "PipeName", "ImageLoaded", "Signed",
-            "Signature", "SignatureStatus", "SourceImage", "TargetImage", "GrantedAccess", "CallTrace", "StartModule",
+            "Signature", "SignatureStatus", "SourceImage", "GrantedAccess", "CallTrace", "StartModule",
             "ScriptBlockText", "Payload", "ContextInfo", "ServiceName", "ServiceFileName", "LogonType",
             "TokenElevationType",
             "LogonId", "LogonGuid", "ProcessGuid", "ParentProcessGuid", "TerminalSessionId", "SubjectUserName",
@@ -82,11 +82,10 @@ _PREFIXES: dict[str, str] = {
 }
 
 _CATEGORIES: dict[str, str] = {
-    **dict.fromkeys(("network_connection", "firewall", "proxy", "webserver"), _NETWORK),
+    **dict.fromkeys(("firewall", "proxy", "webserver"), _NETWORK),
     "dns_query": _DNS,
     "dns": _DNS,
-    "process_access": "no ptrace sensor yet",
-    "process_tampering": "no ptrace sensor yet",
+    "process_tampering": "no sensor for changed process images",
     "driver_load": "no module sensor yet",
     "antivirus": "scan verdicts are no rule events yet",
 }

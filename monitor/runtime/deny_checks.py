@@ -1,6 +1,6 @@
 """Refuse deny rules that must not be in force: what they would stop keeps the host alive, or they could stop nothing.
 
-A rule's own closure is asked about the executions, and the opens, without which the
+A rule's own closure is asked about the executions, opens and connections without which the
 first process, container runtimes, logins and we ourselves do not come up on this
 host. The kernel lets some of them through whatever the policy says
 (``ebpf/enforce.bpf.c``); a rule that would need that is a mistake all the same.
@@ -37,6 +37,10 @@ RUNTIME_FILES: Final = (
     ("/var/lib/containers/storage/overlay-containers/containers.json", WRITE),
 )
 """And what runtimes write."""
+SOCKETS: Final = ("/run/systemd/journal/dev-log", "/run/systemd/notify", "/run/dbus/system_bus_socket")
+"""What services and logins connect to,"""
+RUNTIME_SOCKETS: Final = ("/run/containerd/containerd.sock", "/run/docker.sock")
+"""and runtimes."""
 SHOWN_MAX: Final = 80
 """Characters of a command line, in a message."""
 RUNTIME: Final = "a container runtime"
@@ -90,6 +94,10 @@ def _list_acts(program: ProtectedProgram) -> Iterator[tuple[Context, str]]:
     for path, access in (*FILES, *(RUNTIME_FILES if program.what == RUNTIME else ())):
         act = {"event": "file_open", "file.path": path, "file.access": access}
         yield _build(program, program.calls[0], "", **act), f"opening {path} ({' and '.join(access)})"
+
+    for address in (*SOCKETS, *(RUNTIME_SOCKETS if program.what == RUNTIME else ())):
+        act = {"event": "network_connection", "destination.address": address}
+        yield _build(program, program.calls[0], "", **act), f"connecting to {address}"
 
 
 def _build(program: ProtectedProgram, argv: tuple[str, ...], parent: str, **act: object) -> Context:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from monitor.bpf.features import find_lsm_obstacle, find_name_hooks_obstacle
+from monitor.bpf.features import find_lsm_obstacle, find_name_hooks_obstacle, find_socket_hooks_obstacle
 from monitor.host.fanotify import find_permission_obstacle
 from monitor.host.privileges import is_in_first_namespace
 from monitor.rules.tiers import HostTiers
@@ -23,14 +23,18 @@ def find_host_tiers(
     match asked:
         case "auto":
             obstacle = find_obstacle()
-            return HostTiers(obstacle, find_gate_obstacle() if obstacle else "", "", names=find_name_hooks_obstacle())
+            return HostTiers(obstacle, find_gate_obstacle() if obstacle else "", "", **_find_missing_hooks())
         case "lsm":
-            return HostTiers(find_obstacle(), NOT_ASKED, NOT_ASKED, names=find_name_hooks_obstacle())
+            return HostTiers(find_obstacle(), NOT_ASKED, NOT_ASKED, **_find_missing_hooks())
         case "hold":
             return HostTiers(NOT_ASKED, find_gate_obstacle(), NOT_ASKED)
         case "kill":
             return HostTiers(NOT_ASKED, NOT_ASKED, "")
     return _NONE
+
+
+def _find_missing_hooks() -> dict[str, str]:
+    return {"names": find_name_hooks_obstacle(), "sockets": find_socket_hooks_obstacle()}
 
 
 def find_hold_obstacle_here() -> str:

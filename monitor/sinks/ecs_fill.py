@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from monitor.model.events import (
+    DENIED_ACCESSES,
+    DENIED_CONNECTIONS,
     AnyEvent,
     AnyResponse,
     CgroupAttach,
@@ -24,7 +26,9 @@ from monitor.model.events import (
     FileOpen,
     GuardRefused,
     LossReport,
+    NetworkConnection,
     PolicyChange,
+    ProcessAccess,
     ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
@@ -58,6 +62,8 @@ KINDS: Final[dict[type, Kind]] = {
     FileOpen: Kind("open", ("file",), ("access",)),
     Denial: Kind("denied", ("process",), ("start", "denied")),
     FileChange: Kind("change", ("file",), ("change",)),
+    ProcessAccess: Kind("process-access", ("process",), ("access",)),
+    NetworkConnection: Kind("connect", ("network",), ("connection", "start")),
     CgroupCreate: Kind("cgroup-create", ("host",), ("creation",)),
     CgroupRemove: Kind("cgroup-remove", ("host",), ("deletion",)),
     CgroupAttach: Kind("cgroup-attach", ("host",), ("change",)),
@@ -162,19 +168,58 @@ def _fill_exec_failed(event: ProcessExecFailed, document: Document) -> None:
 def _fill_denial(event: Denial, document: Document) -> None:
     head = nested(document, "event")
     head["action"] = f"{event.action}-denied"
+    if event.action in DENIED_ACCESSES:
+        head["type"] = ["access", "denied"]
+        _fill_target(event.path, document)
+    elif event.action in DENIED_CONNECTIONS:
+        head |= {"category": ["network"], "type": ["connection", "denied"]}
+        _fill_destination("unix", event.path, document)
+    else:
+        _fill_denied_file(event, document)
+    denial: Document = {"tier": event.tier, "policy": event.generation, "rules": list(event.rules)}
+    if event.count > 1:
+        denial["count"] = event.count
+    nested(document, "stockade")["denial"] = denial
+    _fill_outcome(document, errno_names.EPERM)
+
+
+def _fill_denied_file(event: Denial, document: Document) -> None:
     if not event.action.startswith("exec"):
-        head |= {"category": ["file"], "type": [*_DENIED_TYPES.get(event.action, ["change"]), "denied"]}
+        kinds = [*_DENIED_TYPES.get(event.action, ["change"]), "denied"]
+        nested(document, "event").update({"category": ["file"], "type": kinds})
     file: Document = {"path": event.path}
     if event.inode:
         file |= {"inode": str(event.inode), "device": str(event.device)}
     if flags := _list_flags(event):
         file["flags"] = flags
     document["file"] = file
-    denial: Document = {"tier": event.tier, "policy": event.generation, "rules": list(event.rules)}
-    if event.count > 1:
-        denial["count"] = event.count
-    nested(document, "stockade")["denial"] = denial
-    _fill_outcome(document, errno_names.EPERM)
+
+
+def _fill_target(executable: str, document: Document) -> None:
+    """Say whom something was done to."""
+    if executable:
+        target = nested(nested(document, "target"), "process")
+        target |= {"executable": executable, "name": executable.rpartition("/")[2]}
+
+
+def _fill_destination(transport: str, address: str, document: Document) -> None:
+    nested(document, "network")["transport"] = transport
+    nested(document, "destination")["address"] = address
+
+
+def _fill_access(event: ProcessAccess, document: Document) -> None:
+    nested(document, "event")["action"] = event.action.value
+    _fill_target(event.target_executable, document)
+    if event.target_tgid:
+        nested(nested(document, "target"), "process")["pid"] = event.target_tgid
+    if event.target_pid:
+        nested(nested(document, "target"), "process")["vpid"] = event.target_pid
+    _fill_outcome(document, 0)
+
+
+def _fill_connection(event: NetworkConnection, document: Document) -> None:
+    _fill_destination(event.transport, event.address, document)
+    _fill_outcome(document, 0)
 
 
 def _fill_exit(event: ProcessExit, document: Document) -> None:
@@ -358,6 +403,8 @@ _FILLERS: Final[dict[type, Callable[..., None]]] = {
     FileOpen: _fill_open,
     Denial: _fill_denial,
     FileChange: _fill_change,
+    ProcessAccess: _fill_access,
+    NetworkConnection: _fill_connection,
     CgroupCreate: _fill_cgroup,
     CgroupRemove: _fill_cgroup,
     CgroupAttach: _fill_cgroup,

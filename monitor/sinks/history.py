@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from monitor.model.alert import Alert
-from monitor.model.events import Denial, FileChange, FileOpen, ProcessExecFailed
+from monitor.model.events import Denial, FileChange, FileOpen, NetworkConnection, ProcessAccess, ProcessExecFailed
 from monitor.model.process import ProcessImage
 from monitor.sinks.records import Numbered, Record
 
@@ -161,6 +161,10 @@ def _estimate_bytes(records: list[Record]) -> int:
             total += len(event.path) + len(event.source) + len(event.target)
         elif isinstance(event, ProcessExecFailed):
             total += len(event.path_claimed)
+        elif isinstance(event, ProcessAccess):
+            total += len(event.target_executable)
+        elif isinstance(event, NetworkConnection):
+            total += len(event.address)
     for image in images.values():
         total += IMAGE_BYTES + image.weight_bytes
     return total

@@ -37,6 +37,8 @@ ACTION_COLORS: Final = {
     "exec": GREEN,
     "exec-failed": YELLOW,
     **dict.fromkeys(("open", "rename", "deletion", "link", "symlink", "truncate", "chmod", "chown"), BLUE),
+    "connect": BLUE,
+    **dict.fromkeys(("ptrace-attach", "ptrace-seize", "memory-read", "memory-write", "descriptor-taken"), YELLOW),
     "loss": YELLOW,
     "service-failure": YELLOW,
     **dict.fromkeys(("container-frozen", "container-killed", "processes-killed", "response-failed"), RED),
@@ -215,6 +217,17 @@ def _describe_chown(document: Document) -> str:
     return f"{owner}:{group} {_describe_file(document)}"
 
 
+def _describe_access(document: Document) -> str:
+    path = ("target", "process")
+    pid = get_text(document, *path, "pid") or get_text(document, *path, "vpid")
+    return escape_text(f"{get_text(document, *path, 'executable') or '?'}[{pid or '?'}]")
+
+
+def _describe_connection(document: Document) -> str:
+    transport, address = get_text(document, "network", "transport"), get_text(document, "destination", "address")
+    return escape_text(f"{transport}:{address}")
+
+
 def _describe_exit(document: Document) -> str:
     if signal := get_text(document, "process", "exit_signal"):
         return f"signal {signal}"
@@ -268,6 +281,12 @@ _DESCRIBERS: Final[dict[str, Callable[[Document], str]]] = {
     "truncate": _describe_truncation,
     "chmod": _describe_chmod,
     "chown": _describe_chown,
+    **dict.fromkeys(
+        ("ptrace-attach", "ptrace-seize", "ptrace-traceme", "memory-read", "memory-write", "descriptor-taken"),
+        _describe_access,
+    ),
+    **dict.fromkeys(("process-access-denied", "traceme-denied"), _describe_access),
+    **dict.fromkeys(("connect", "connect-denied", "send-denied"), _describe_connection),
     "exit": _describe_exit,
     "fork": _describe_fork,
     "loss": _describe_loss,

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x16f71e31dfac413c
+FINGERPRINT: Final = 0x1fdeb91c6d4ef298
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -41,6 +41,10 @@ DENIAL_MODE: Final = 10
 DENIAL_OWNER: Final = 11
 DENIAL_MAP: Final = 12
 DENIAL_PROTECT: Final = 13
+DENIAL_ACCESS: Final = 14
+DENIAL_TRACEME: Final = 15
+DENIAL_CONNECT: Final = 16
+DENIAL_SEND: Final = 17
 
 # enum event_type
 EVENT_PROCESS_FORK: Final = 1
@@ -186,6 +190,8 @@ POLICY_TRUNCATE: Final = 8
 POLICY_MODE: Final = 9
 POLICY_OWNER: Final = 10
 POLICY_MAP: Final = 11
+POLICY_PTRACE: Final = 12
+POLICY_CONNECT: Final = 13
 POLICY_EVENTS: Final = 16
 
 # enum policy_flag

@@ -69,6 +69,10 @@ _DENIALS: Final = {
     layout.DENIAL_OWNER: ("chown", "lsm"),
     layout.DENIAL_MAP: ("map", "lsm"),
     layout.DENIAL_PROTECT: ("mprotect", "lsm"),
+    layout.DENIAL_ACCESS: ("process-access", "lsm"),
+    layout.DENIAL_TRACEME: ("traceme", "lsm"),
+    layout.DENIAL_CONNECT: ("connect", "lsm"),
+    layout.DENIAL_SEND: ("send", "lsm"),
 }
 """By hook: what was asked for, and the tier."""
 _ACTIONS: Final = {

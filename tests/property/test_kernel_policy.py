@@ -13,7 +13,7 @@ from monitor.rules.ir import And, AnyNode, Exists, Flag, Not, Number, Or, Text
 from monitor.rules.kernel_policy import PolicyTerm, build_policy, build_rule_terms
 from monitor.rules.kernel_terms import NotDecidable
 from tests.support.kernel_matcher import match
-from tests.support.rule_trees import EXECS, OPENS, every_leaf, walk
+from tests.support.rule_trees import ACCESSES, CONNECTIONS, EXECS, OPENS, every_leaf, walk
 
 FIELDS = ["process.executable", "process.name", "process.parent.executable", "process.parent.name"]
 PROCESS_LEAVES: list[AnyNode] = [
@@ -40,6 +40,24 @@ FILE_LEAVES: list[AnyNode] = [
     Text("process.executable", "suffix", ("/cat",)),
     Exists("container.id"),
 ]
+TARGET_LEAVES: list[AnyNode] = [
+    *(
+        Text("target.process.executable", match, ("/bin/sh", "/usr/bin/bash", "/tmp/"))
+        for match in ("exact", "prefix", "suffix")
+    ),
+    Text("target.process.name", "exact", ("sh", "x")),
+    Text("process.executable", "suffix", ("/cat",)),
+    Number("user.id", "eq", 1),
+    Exists("container.id"),
+]  # fmt: skip
+ADDRESSES = ("/etc/shadow", "/x", "/etc/", "@")
+ADDRESS_LEAVES: list[AnyNode] = [
+    *(Text("destination.address", match, ADDRESSES) for match in ("exact", "prefix", "suffix")),
+    Text("network.transport", "exact", ("unix", "tcp")),
+    Text("network.transport", "exact", ("tcp",)),
+    Text("process.executable", "suffix", ("/cat",)),
+    Exists("container.id"),
+]  # fmt: skip
 
 
 def trees_of(leaves: list[AnyNode]) -> st.SearchStrategy[AnyNode]:
@@ -104,6 +122,18 @@ def test_opens(trees: list[tuple[str, AnyNode]]) -> None:
     check(trees, OPENED)
 
 
+@settings(deadline=None)
+@given(st.lists(trees_of(TARGET_LEAVES), min_size=1, max_size=6))
+def test_accesses(trees: list[AnyNode]) -> None:
+    check([("process_access", tree) for tree in trees], ACCESSES)
+
+
+@settings(deadline=None)
+@given(st.lists(trees_of(ADDRESS_LEAVES), min_size=1, max_size=6))
+def test_connections(trees: list[AnyNode]) -> None:
+    check([("network_connection", tree) for tree in trees], CONNECTIONS)
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_each_test_of_a_program_by_itself(field: str) -> None:
     leaves = every_leaf([field], PROCESS_LEAVES)
@@ -116,3 +146,9 @@ def test_each_test_of_a_file_by_itself(field: str) -> None:
     leaves = every_leaf([field], FILE_LEAVES)
 
     assert check([("file_access", leaf) for leaf in leaves], OPENED) >= len(leaves) // 3
+
+
+def test_each_test_of_an_address_by_itself() -> None:
+    leaves = every_leaf(["destination.address"], ADDRESS_LEAVES)
+
+    assert check([("network_connection", leaf) for leaf in leaves], CONNECTIONS) >= len(leaves) // 3

@@ -7,7 +7,8 @@ asked value by value: the container's, which user space decides.
 from collections.abc import Sequence
 
 from monitor.model.argument_automaton import END, ENTER, MARK_WORD_BITS, MARKS_MAX, USUAL, ArgumentAutomaton, Marking
-from monitor.model.events import FileOpen
+from monitor.model.events import Event, FileOpen, NetworkConnection, ProcessAccess
+from monitor.model.kernel_hooks import CONNECT, PTRACE
 from monitor.model.kernel_policy import PATH_END, Dimension, Key, Lookup, Vectors
 from monitor.model.process import Context
 from monitor.rules.field import fold_ascii
@@ -22,6 +23,10 @@ _TEXTS = {
     "file": "file.path",
     "kernel's own file": "file.system_path",
 }
+_FILES = {ProcessAccess: "target.process.executable", NetworkConnection: "destination.address"}
+"""What the file is of other events,"""
+_EVENTS: dict[type[Event], str] = {FileOpen: OPEN, ProcessAccess: PTRACE, NetworkConnection: CONNECT}
+"""and which they are."""
 
 
 def match(policy: KernelPolicy, context: Context) -> int:
@@ -46,7 +51,10 @@ def _look_up(policy: KernelPolicy, dimension: Dimension, vectors: Vectors, conte
             named = frozenset[str]().union(*(key for key in vectors.entries if isinstance(key, frozenset)))
             return vectors.entries.get(_bits(dimension, context) & named, vectors.none)
         case lookup:
-            text = fold_ascii(str(_value(_TEXTS[dimension.subject], context) or ""))
+            field = _TEXTS[dimension.subject]
+            if field == "file.path":
+                field = _FILES.get(type(context.event), field)
+            text = fold_ascii(str(_value(field, context) or ""))
             text = text + PATH_END if lookup is Lookup.BEGINNING else PATH_END + text
             return max(
                 ((len(key), vector) for key, vector in _texts(vectors) if _fits(lookup, text, key)),
@@ -65,7 +73,7 @@ def _fits(lookup: Lookup, text: str, key: str) -> bool:
 def _bits(dimension: Dimension, context: Context) -> frozenset[str]:
     match dimension:
         case Dimension.EVENT:
-            return frozenset({OPEN if isinstance(context.event, FileOpen) else EXEC})
+            return frozenset({_EVENTS.get(type(context.event), EXEC)})
         case Dimension.ACCESS:
             return _names("file.access", context)
         case Dimension.CAPABILITIES:

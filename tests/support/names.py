@@ -46,10 +46,10 @@ class Doer:
 
 
 @contextmanager
-def doing(cgroup: Path, folder: Path) -> Iterator[Doer]:
-    """A doer in a cgroup; each act begins in ``folder``."""
+def doing(cgroup: Path, folder: Path, prelude: str = "") -> Iterator[Doer]:
+    """A doer in a cgroup; each act begins in ``folder``. ``prelude``: what acts can call."""
 
-    command = ["/usr/bin/python3", "-c", _DOER, str(folder)]
+    command = ["/usr/bin/python3", "-c", prelude + _DOER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         (cgroup / "cgroup.procs").write_text(str(process.pid))
         yield Doer(process)

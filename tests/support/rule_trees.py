@@ -223,6 +223,32 @@ def _changes() -> Iterator[Context]:
             )
 
 
+def _accesses() -> Iterator[Context]:
+    for number, (target, program) in enumerate(itertools.product(filter(None, PROGRAMS), PROGRAMS)):
+        yield event(
+            event="process_read",
+            target__process__executable=target,
+            process__executable=program,
+            user__id=number % 2,
+            **_container(number),
+        )
+
+
+def _connections() -> Iterator[Context]:
+    addresses = [*PATHS, "@/etc/x", "@sh", "@"]
+    for number, (address, program) in enumerate(itertools.product(addresses, PROGRAMS)):
+        yield event(
+            event="network_connection",
+            destination__address=address,
+            process__executable=program,
+            **_container(number),
+        )
+
+
+ACCESSES = tuple(_accesses())
+"""Every program gets hold of every other one."""
+CONNECTIONS = tuple(_connections())
+"""Every program connects to every path, and to abstract names."""
 EXECS = tuple(_execs())
 """Every program with every kind of script, on the host and in containers."""
 OPENS = tuple(_opens())

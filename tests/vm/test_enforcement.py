@@ -20,6 +20,8 @@ FILES = (
     "tests/kernel/lsm_opens.py",
     "tests/kernel/lsm_names.py",
     "tests/kernel/lsm_mappings.py",
+    "tests/kernel/lsm_accesses.py",
+    "tests/kernel/lsm_sockets.py",
 )
 
 

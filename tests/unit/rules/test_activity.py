@@ -42,13 +42,23 @@ def test_expressions_of_another_system_need_not_be_ours(tmp_path: Path, capfd: p
         ("{product: linux}", "its logsource names no category"),
         ("{category: dns_query}", "category dns_query: no DNS sensor"),
         ("{category: ps_script}", "category ps_script: no sensor delivers this category on Linux"),
-        ("{product: linux, category: network_connection}", "category network_connection: no network sensor yet"),
+        (
+            "{product: linux, category: network_connection}",
+            "category network_connection: no network sensor yet; Unix sockets are meant by network.transport: unix",
+        ),
     ],
 )
 def test_log_sources_without_a_sensor(tmp_path: Path, logsource: str, why: str) -> None:
     text = rule_text("sel: {Image: x}\ncondition: sel")
 
     assert reason(tmp_path, text.replace("{product: linux, category: process_creation}", logsource)) == why
+
+
+@pytest.mark.parametrize("item", ["network.transport: unix", "destination.address|endswith: /docker.sock"])
+def test_a_rule_that_speaks_of_unix_sockets_is_active(tmp_path: Path, item: str) -> None:
+    text = rule_text(f"sel: {{Image: x, {item}}}\ncondition: sel", category="network_connection")
+
+    assert reason(tmp_path, text) == ""
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 
 from monitor.model.kernel_hooks import (
     ABOVE_EVENTS,
+    ACCESS,
+    CONNECT,
     DELETE,
     EXEC,
     FILES,
@@ -15,7 +17,9 @@ from monitor.model.kernel_hooks import (
     NAME_EVENTS,
     OPEN,
     OWNER,
+    PTRACE,
     RENAME,
+    SOCKETS,
 )
 from monitor.model.kernel_policy import Dimension
 from monitor.rules import kernel_terms
@@ -229,6 +233,39 @@ def test_only_rules_about_names_need_the_hooks_for_them(tmp_path: Path) -> None:
     assert (find_hooks(rules), find_hooks(opens)) == ((FILES,), ())
     assert [(each.tier, each.reason) for each in plan_denials(rules, host)] == [(OBSERVE, "no such hooks")]
     assert [(each.tier, each.reason) for each in plan_denials(opens, host)] == [(LSM, "")]
+
+
+@pytest.mark.parametrize(
+    ("category", "where", "event", "group"),
+    [
+        ("process_access", "TargetImage: /usr/sbin/sshd", PTRACE, ACCESS),
+        ("network_connection", "destination.address: /run/docker.sock", CONNECT, SOCKETS),
+    ],
+)
+def test_getting_hold_of_processes_and_connections_are_denied_by_lsm_alone(
+    tmp_path: Path, category: str, where: str, event: str, group: str
+) -> None:
+    rules = denials(tmp_path, f"{{s: {{{where}}}, condition: s}}", category=category)
+
+    assert [term.events for rule in rules for term in rule.terms] == [(event,)]
+    assert find_hooks(rules) == (group,)
+    assert [each.tier for each in plan_denials(rules, HostTiers())] == [LSM]
+    (planned,) = plan_denials(rules, NO_LSM)
+    assert (planned.tier, planned.reason) == (
+        OBSERVE,
+        "no lsm; executions and opens can be held, nothing else; "
+        "nothing but BPF LSM can deny access to a process, or a connection",
+    )
+
+
+def test_a_kernel_without_hooks_for_sockets_denies_no_connection(tmp_path: Path) -> None:
+    where = "{s: {network.transport: unix}, condition: s}"
+    rules = denials(tmp_path, where, category="network_connection")
+    accesses = denials(tmp_path, "{s: {user.id: 0}, condition: s}", category="process_access")
+    host = HostTiers(sockets="no such hooks")
+
+    assert [(each.tier, each.reason) for each in plan_denials(rules, host)] == [(OBSERVE, "no such hooks")]
+    assert [each.tier for each in plan_denials(accesses, host)] == [LSM]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,9 @@ def guide_row(field: Field) -> str:
         ): " (opens, changes, failed execs and denials)",
         frozenset({"FileChange"}): " (changes only)",
         frozenset({"ProcessExit"}): " (exits only)",
+        frozenset({"ProcessAccess", "Denial"}): " (accesses to processes and their denials)",
+        frozenset({"ProcessAccess"}): " (accesses to processes only)",
+        frozenset({"NetworkConnection", "Denial"}): " (connections and their denials)",
     }
     sigma = f"`{field.sigma}`" if field.sigma else ""
     return f"| {sigma} | {names} | {field.kind.value} | {field.description}{only[field.events]} |"

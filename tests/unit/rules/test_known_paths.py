@@ -33,6 +33,13 @@ def test_whose_path_it_is() -> None:
     assert known(exact(FILE, "/a"), category="file_access") == {"/a": (0, 0, 1)}
 
 
+def test_a_socket_is_what_it_was_bound_to() -> None:
+    (term,) = terms_of(exact("destination.address", "/run/docker.sock"), category="network_connection")
+
+    assert find_known_paths([term.asks]) == {}
+    assert list_names([term.asks], {}) == [], "nobody can give it another name"
+
+
 def test_a_rule_is_case_insensitive_and_so_are_its_paths() -> None:
     assert known(exact(IMAGE, "/usr/bin/Xorg")) == {"/usr/bin/xorg": (1, 0, 0)}
 

@@ -66,6 +66,14 @@ def test_an_open_without_which_the_host_is_lost(tmp_path: Path, detection: str, 
     assert "opening " in refusal
 
 
+def test_a_connection_without_which_the_host_is_lost(tmp_path: Path) -> None:
+    (everything,) = refusals(tmp_path, "{s: {network.transport: unix}, condition: s}", "network_connection")
+    (engine,) = refusals(tmp_path, "{s: {destination.address: /run/docker.sock}, condition: s}", "network_connection")
+
+    assert "connecting to /run/systemd/" in everything
+    assert "a container runtime: /usr/sbin/runc connecting to /run/docker.sock" in engine
+
+
 @pytest.mark.parametrize(
     ("detection", "extra"),
     [
