@@ -5,20 +5,19 @@
  * Hooks, all of one program: sys_exit_{rename,renameat,renameat2,link,linkat,symlink,symlinkat}, which have two names;
  * sys_exit_{unlink,unlinkat,rmdir,truncate,chmod,fchmodat,fchmodat2,chown,lchown,fchownat}, which have one;
  * sys_exit_{ftruncate,fchmod,fchown}, which have a descriptor.
- * On exit, of calls that succeeded. A name is a claim: only the LSM's hooks know what it led to.
+ * On exit, of calls that succeeded. A name is a claim: only the LSM's hooks know what it led to. Where those are to be
+ * had, change_lsm.bpf.c takes the place of this program.
  */
 #include "maps.bpf.h"
 #include "bulk.bpf.h"
-#include "open_filter.bpf.h"
+#include "change.bpf.h"
 #include "name_quick.bpf.h"
 
 #define AT_REMOVEDIR 0x200
-#define RENAME_EXCHANGE 0x2
 #define S_IFDIR 0040000
 #define S_IFREG 0100000
 #define S_IFLNK 0120000
 #define MODE_BITS 07777
-#define ID_KEPT (~0U)
 
 /* The call that a tracepoint belongs to, by its number, which is ABI (arch/x86/entry/syscalls/syscall_64.tbl). */
 enum change_call_number {
@@ -56,35 +55,12 @@ struct change {
 	u32 group;
 };
 
-static __always_inline u32 change_interest(u32 action)
-{
-	switch (action) {
-	case CHANGE_RENAME:
-		return INTEREST_MADE | INTEREST_RENAMED;
-	case CHANGE_DELETE:
-		return INTEREST_DELETED;
-	case CHANGE_MODE:
-	case CHANGE_OWNER:
-		return INTEREST_ATTRIBUTES;
-	}
-	return INTEREST_MADE;
-}
-
 static __always_inline void change_resolve_file(struct slot *slot, struct file *file, struct task_struct *task)
 {
 	path_resolve(slot, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), task);
 }
 
-/* What the policy wants to know about the path that was resolved last. */
-static __always_inline u64 change_match_path(struct slot *slot, u32 half)
-{
-	struct span span = { .begin = slot->cursor };
-
-	span.length = PATH_BYTES_MAX - span.begin;
-	return path_match(slot, &span, half);
-}
-
-/* ... about what a symbolic link says: that is text, of no folder. */
+/* What the policy wants to know about what a symbolic link says: that is text, of no folder. */
 static __always_inline u64 change_match_text(struct slot *slot, const char *text, u32 half)
 {
 	struct span span = { .begin = CLAIMED_PATH_BEGIN, .length = name_read(slot, text) };
@@ -95,13 +71,9 @@ static __always_inline u64 change_match_text(struct slot *slot, const char *text
 /* Its folder does not interest, and is still the one that the tag was made of: remember it. */
 static __always_inline void change_remember(struct slot *slot, struct name_argument *name, u32 generation, u32 interest)
 {
-	struct span span = { .begin = slot->cursor };
 	u64 tag = slot->name_tag;
 
-	if (!tag || slot->path_flags & FILE_PATH_TRUNCATED)
-		return;
-	span.length = PATH_BYTES_MAX - span.begin;
-	if (directory_interest(slot, &span, generation & 1) & interest)
+	if (!tag || !change_folder_is_dull(slot, generation & 1, interest))
 		return;
 	if (name_tag_again(slot, name, generation, interest) == tag)
 		chain_tag_remember(tag);
@@ -209,10 +181,7 @@ __noinline int change_judge(struct change *change)
 
 	if (!change)
 		return 0; /* never; the verifier asks */
-	asked = open_filters[generation & 1].head.wanted & change_interest(change->action);
-	if (!asked)
-		return 0;
-	asked &= scope_interest(task_cgroup_id(task));
+	asked = change_asked(generation, change->action, task);
 	if (!asked)
 		return 0;
 	slot = slot_take(EVENT_FILE_CHANGE, task);

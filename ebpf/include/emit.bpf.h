@@ -53,8 +53,10 @@ static __always_inline struct slot *slot_try(void)
 		u32 index = (first + i) % slot_count;
 		struct slot *slot = bpf_map_lookup_elem(&slots, &index);
 
-		if (slot && !__sync_val_compare_and_swap(&slot->busy, 0, 1))
+		if (slot && !__sync_val_compare_and_swap(&slot->busy, 0, 1)) {
+			slot->number = index;
 			return slot;
+		}
 	}
 	return NULL;
 }

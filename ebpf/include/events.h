@@ -203,19 +203,20 @@ struct denial_event {
 	struct wire_string terms; /* POLICY_WORDS words: all terms that it fulfilled */
 };
 
-/* A call that succeeded. Its names are claims, put behind the folder that they are relative to: links in them are not
- * followed. A call by descriptor has a file instead: that, its path too, is a fact. */
+/* An act that was done. Told by the LSM's hooks, all of it is fact. Told by the end of a system call, its names are
+ * claims, put behind the folder that they are relative to: links in them are not followed; a call by descriptor has a
+ * file instead, and that, its path too, is a fact. */
 struct file_change_event {
 	struct event_header header;
-	__u64 inode; /* by descriptor; else 0 */
+	__u64 inode; /* 0 where the path is a claim */
 	__u64 device;
-	__u64 size;	   /* truncate: the new length */
-	__u32 action;	   /* enum change_action */
-	__u32 file_flags;  /* enum file_flag, of `path` */
-	__u32 file_mode;   /* by descriptor: i_mode; else what the call says of the type and, of chmod, the bits */
-	__u32 owner;	   /* chown: the new uid; ~0: as it was */
-	__u32 group;	   /* chown: the new gid; ~0: as it was */
-	__u32 other_flags; /* enum file_flag, of `other` */
+	__u64 size;	  /* truncate: the new length */
+	__u32 action;	  /* enum change_action */
+	__u32 file_flags; /* enum file_flag, of `path` */
+	__u32 file_mode; /* i_mode; where the path is a claim, what the call says of the type and, of chmod, the bits */
+	__u32 owner;	 /* chown: the new uid; ~0: as it was */
+	__u32 group;	 /* chown: the new gid; ~0: as it was */
+	__u32 other_flags;	  /* enum file_flag, of `other` */
 	struct wire_string path;  /* what is different now; of rename, link and symlink the new name */
 	struct wire_string other; /* rename, link: the name that was there before; symlink: what it says */
 };

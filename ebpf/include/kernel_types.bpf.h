@@ -150,6 +150,17 @@ struct file {
 	struct path f_path;
 };
 
+/* What vfs_rename() is told. */
+struct renamedata {
+	struct dentry *new_dentry;
+};
+
+/* What notify_change() is told. */
+struct iattr {
+	unsigned int ia_valid;
+	s64 ia_size;
+};
+
 /* From 6.5: the file below an overlay's, where it is mapped; and the path that was opened. */
 struct backing_file {
 	struct file file;

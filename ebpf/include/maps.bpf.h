@@ -50,7 +50,7 @@ struct slot {
 	u32 name_ups; /* ".." that no component has answered yet */
 	u32 name_slashes;
 	u32 name_length;
-	u32 padding;  /* texts are read by words */
+	u32 number;   /* which slot it is; with it, texts begin at a word */
 	u64 name_tag; /* of the folder that it lies directly in; 0: not to be remembered */
 	u8 path[SLOT_PATH_BYTES + 256];
 	u8 record[SLOT_RECORD_BYTES + PATH_BYTES_MAX];
@@ -62,6 +62,14 @@ struct {
 	__type(key, u32);
 	__type(value, struct slot);
 } slots __weak SEC(".maps");
+
+/* The same slot. In a global function its argument is memory, which kernels before 6.2 take for no key of a map. */
+static __always_inline struct slot *slot_again(const struct slot *slot)
+{
+	u32 number = slot->number;
+
+	return bpf_map_lookup_elem(&slots, &number);
+}
 
 enum ring_index {
 	RING_URGENT = 0,

@@ -66,12 +66,19 @@ static __always_inline u64 match_of(const struct open_interest_value *found)
 }
 
 /* All that the policy wants to know about a path; see match_of(). Of two patterns, the number is one that neither
- * has: it only tells kinds of opens apart. */
-static __noinline u64 path_match(struct slot *slot, struct span *span, u32 half)
+ * has: it only tells kinds of opens apart. Global, so that the verifier looks at it once and not for each call; weak,
+ * because several families have it. */
+__weak __noinline u64 path_match(struct slot *slot, struct span *span, u32 half)
 {
 	const struct open_filter_head *head = &open_filters[half & 1].head;
 	u64 match = head->any;
 
+	if (!slot || !span)
+		return 0; /* never; the verifier asks */
+	slot = slot_again(slot);
+	if (!slot)
+		return 0;
+	half &= 1;
 	if (slot->path_flags & FILE_PATH_TRUNCATED)
 		match |= head->exacts | head->prefixes; /* which begin where the path is missing */
 	else if (head->exacts | head->prefixes)
@@ -100,10 +107,18 @@ static __always_inline u32 directory_length(struct slot *slot, struct span span)
 }
 
 /* Interest of whatever prefix could match a file that lies directly in the directory of this one. */
-static __noinline u32 directory_interest(struct slot *slot, struct span *span, u32 half)
+__weak __noinline u32 directory_interest(struct slot *slot, struct span *span, u32 half)
 {
-	struct span directory = { .begin = span->begin, .length = directory_length(slot, *span) };
+	struct span directory;
 
+	if (!slot || !span)
+		return ~0U; /* never; the verifier asks */
+	slot = slot_again(slot);
+	if (!slot)
+		return ~0U;
+	half &= 1;
+	directory.begin = span->begin;
+	directory.length = directory_length(slot, *span);
 	if (!directory.length)
 		return ~0U;
 	return match_of(path_lookup(slot, directory, OPEN_SPACE_DIRECTORIES + half));

@@ -8,10 +8,9 @@
 #ifndef STOCKADE_NAME_QUICK_BPF_H
 #define STOCKADE_NAME_QUICK_BPF_H
 
+#include "folder_tag.bpf.h"
 #include "name.bpf.h"
 #include "open_filter.bpf.h"
-
-#define TAG_KIND_SHIFT 48 /* above what chain_tag_start() uses */
 
 /* Folded; of the bytes behind a short name none is looked at. */
 static __always_inline struct name_ends claimed_ends(struct slot *slot, u32 length)
@@ -43,15 +42,10 @@ static __always_inline u64 name_tag(struct slot *slot, struct name_argument *nam
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct place place = {};
-	struct chain chain = { .top = task->nsproxy->mnt_ns->root };
 
 	if (!name_folder(slot, 0, name->folder, task, &place))
 		return 0;
-	chain.mount = mount_of(address_of(slot, place.vfsmount));
-	chain.dentry = address_of(slot, place.dentry);
-	chain.tag = chain_tag_start(generation, 0) + ((u64)interest << TAG_KIND_SHIFT);
-	mount_fetch(chain.mount, &chain.here, FETCH_PROBE);
-	return chain_tag(&chain, FETCH_PROBE);
+	return folder_tag(address_of(slot, place.vfsmount), address_of(slot, place.dentry), generation, interest);
 }
 
 static long name_slash_step(u32 index, struct name_walk *walk)

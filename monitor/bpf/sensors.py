@@ -8,12 +8,13 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from monitor.bpf import tracefs
+from monitor.bpf import change_source, tracefs
 from monitor.bpf.features import VMLINUX_BTF
 from monitor.bpf.libbpf import BpfObject, LibbpfError
 from monitor.bpf.losses import LossReader
@@ -46,30 +47,6 @@ OPEN_TRACEPOINTS: Final = (
     "sys_exit_open_by_handle_at",
 )
 """All of one program: what is loaded once is verified once. Its links have these names."""
-CHANGE_PROGRAM: Final = "on_change_exit"
-CHANGE_TRACEPOINTS: Final = (
-    "sys_exit_rename",
-    "sys_exit_renameat",
-    "sys_exit_renameat2",
-    "sys_exit_link",
-    "sys_exit_linkat",
-    "sys_exit_symlink",
-    "sys_exit_symlinkat",
-    "sys_exit_unlink",
-    "sys_exit_unlinkat",
-    "sys_exit_rmdir",
-    "sys_exit_truncate",
-    "sys_exit_chmod",
-    "sys_exit_fchmodat",
-    "sys_exit_fchmodat2",
-    "sys_exit_chown",
-    "sys_exit_lchown",
-    "sys_exit_fchownat",
-    "sys_exit_ftruncate",
-    "sys_exit_fchmod",
-    "sys_exit_fchown",
-)
-"""The calls that change a file or a name of it without an open. Their links have these names."""
 _DIRECT_READS: Final = b"\0bpf_rdonly_cast\0"
 """A name among the strings of the kernel's types."""
 TASK_ITERATOR: Final = "list_tasks"
@@ -110,7 +87,8 @@ class Sensors:
 
     def __init__(self, path: Path, plan: SensorPlan) -> None:
         self._plan = plan
-        self.object, self.file_variant = self._open_and_load(path)
+        self._change_hooks: tuple[str, ...] = ()
+        self.object, self.file_variant, self.change_source = self._open_and_load(path)
         self.urgent = Ring(self.object.map_fd("events_urgent"), plan.rings.urgent_bytes)
         self.bulk = Ring(self.object.map_fd("events_bulk"), plan.rings.bulk_bytes)
         self._reader_sleeps = self.object.variable_view("reader_sleeps").cast("I")
@@ -129,38 +107,50 @@ class Sensors:
         """Whether a sensor is there that the policy of paths is for."""
         return self._plan.file_open or self._plan.file_change
 
-    def _open_and_load(self, path: Path) -> tuple[BpfObject, str]:
-        """Load with direct loads by casts in the file sensor; where the kernel refuses those, without."""
-        variants = _list_file_variants() if self._plan.file_open else ("none",)
-        for variant in variants:
+    def _open_and_load(self, path: Path) -> tuple[BpfObject, str, str]:
+        """Load the best variants that the kernel takes: of opens, and where changes are told from."""
+        choices = list(product(self._list_change_sources(), self._list_file_variants()))
+        for change, file_variant in choices:
+            is_last = (change, file_variant) == choices[-1]
             bpf_object = BpfObject(path)
             try:
-                self._set_up(bpf_object, variant)
-                bpf_object.load(explain=variant == variants[-1])
+                self._set_up(bpf_object, file_variant, change)
+                bpf_object.load(explain=is_last)
             except LibbpfError:
                 bpf_object.close()
-                if variant == variants[-1]:
+                if is_last:
                     raise
             else:
-                return bpf_object, variant
-        raise AssertionError("unreachable: the last variant returns or raises")
+                return bpf_object, file_variant, change
+        raise AssertionError("unreachable: the last choice returns or raises")
 
-    def _set_up(self, bpf_object: BpfObject, file_variant: str) -> None:
+    def _list_file_variants(self) -> tuple[str, ...]:
+        return _list_file_variants() if self._plan.file_open else ("none",)
+
+    def _list_change_sources(self) -> tuple[str, ...]:
+        if not self._plan.file_change:
+            return (change_source.NONE,)
+        self._change_hooks = change_source.list_change_hooks()
+        return (change_source.HOOKS, change_source.CALLS) if self._change_hooks else (change_source.CALLS,)
+
+    def _set_up(self, bpf_object: BpfObject, file_variant: str, change: str) -> None:
         plan, slots = self._plan, max(8, 2 * bpf_object.possible_cpus() + 4)
         prepare_records(bpf_object, slots=slots, urgent_bytes=plan.rings.urgent_bytes, limits=plan.limiter)
         bpf_object.set_max_entries("events_bulk", plan.rings.bulk_bytes)
         if bpf_object.has_variable("tag_seed"):
             bpf_object.set_rodata("tag_seed", make_seed())
         for program in bpf_object.program_names():
-            bpf_object.set_autoload(program, enabled=self._is_wanted(program, file_variant))
+            bpf_object.set_autoload(program, enabled=self._is_wanted(program, file_variant, change))
 
-    def _is_wanted(self, program: str, file_variant: str) -> bool:
+    def _is_wanted(self, program: str, file_variant: str, change: str) -> bool:
         if program in FAILED_EXEC_PROGRAMS:
             return self._plan.failed_exec
         if program in OPEN_PROGRAMS.values():
             return program == OPEN_PROGRAMS.get(file_variant)
-        if program == CHANGE_PROGRAM:
-            return self._plan.file_change
+        if program == change_source.CALLS_PROGRAM:
+            return change == change_source.CALLS
+        if program in change_source.HOOK_PROGRAMS:
+            return change == change_source.HOOKS and program in self._change_hooks
         return True
 
     def attach_life(self) -> None:
@@ -169,7 +159,8 @@ class Sensors:
             self.object.attach(program)
 
     def attach_syscalls(self) -> None:
-        """Attach failed execs, file opens and changes, whose tracepoint ids stand in tracefs."""
+        """Attach failed execs, file opens and changes, most of which have tracepoints whose ids stand in tracefs."""
+        self._attach_change_hooks()
         directory = tracefs.open_tracefs()
         try:
             for link_name, program, tracepoint in self._syscall_links():
@@ -182,6 +173,12 @@ class Sensors:
         finally:
             os.close(directory)
 
+    def _attach_change_hooks(self) -> None:
+        """First what tells that an act is done: else what is noted in between would never be told."""
+        if self.change_source == change_source.HOOKS:
+            for program in reversed(self._change_hooks):
+                self.object.attach(program)
+
     def _syscall_links(self) -> Iterator[tuple[str, str, str]]:
         """Name, program and tracepoint of each."""
         if self._plan.failed_exec:
@@ -190,8 +187,9 @@ class Sensors:
         if self._plan.file_open:
             program = OPEN_PROGRAMS[self.file_variant]
             yield from ((tracepoint, program, tracepoint) for tracepoint in OPEN_TRACEPOINTS)
-        if self._plan.file_change:
-            yield from ((tracepoint, CHANGE_PROGRAM, tracepoint) for tracepoint in CHANGE_TRACEPOINTS)
+        if self.change_source == change_source.CALLS:
+            calls, program = change_source.CALLS_TRACEPOINTS, change_source.CALLS_PROGRAM
+            yield from ((tracepoint, program, tracepoint) for tracepoint in calls)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""

@@ -247,9 +247,9 @@ class ChangeAction(enum.StrEnum):
 class FileChange(TaskEvent, frozen=True, gc=False):
     """A file, or a name of it, was changed without an open. The kernel has done it.
 
-    By descriptor (``ftruncate``, ``fchmod``, ``fchown``) path, inode and type are facts. Else paths are claims: the
-    name that the call was given, behind the folder that it is relative to; symbolic links are not followed. A claim
-    may raise a score and never cause a response.
+    With BPF LSM path, inode and type are facts; without, they are so by descriptor (``ftruncate``, ``fchmod``,
+    ``fchown``) alone. Else paths are claims: the name that the call was given, behind the folder that it is relative
+    to; symbolic links are not followed. A claim may raise a score and never cause a response.
     """
 
     action: ChangeAction
@@ -266,17 +266,17 @@ class FileChange(TaskEvent, frozen=True, gc=False):
     group: int | None
     """Of a chown: the new gid; None where it stays."""
     inode: int
-    """By descriptor; else 0."""
+    """0 where the path is a claim."""
     device: int
     file_mode: int
-    """By descriptor: ``i_mode``. Else the type as far as the call tells it, and of a chmod the bits."""
+    """``i_mode``. Where the path is a claim: the type as far as the call tells it, and of a chmod the bits."""
     is_path_claimed: bool = True
     is_path_truncated: bool = False
     """The head of ``path`` or of ``source`` is missing."""
     is_foreign_namespace: bool = False
     is_detached_mount: bool = False
     is_upper_layer: bool | None = None
-    """By descriptor, as of an open; else None."""
+    """As of an open; None where the path is a claim."""
 
 
 FileEvent = FileOpen | FileChange

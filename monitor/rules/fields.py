@@ -250,7 +250,7 @@ def _flag_fields() -> Iterator[Field]:
 def _file_fields() -> Iterator[Field]:
     yield text_field(
         "file.path", "TargetFilename", file_path,
-        "as the kernel resolved it; of a failed call or a change by name: the name given",
+        "as the kernel resolved it; of a failed call, and without BPF LSM of a change by name: the name given",
         fold=fold_ascii, events=_NAMED,
     )  # fmt: skip
     yield text_field("file.name", "", file_name, "last component of file.path", fold=fold_ascii, events=_NAMED)
@@ -290,7 +290,7 @@ def _change_fields() -> Iterator[Field]:
         "file.original.path",
         "SourceFilename",
         original_path,
-        "of a rename or a link: the name that was there before, a claim",
+        "of a rename or a link: the name that was there before; a claim where the path is one",
         fold=fold_ascii,
         events=_CHANGE,
         aliases=("file.Ext.original.path",),

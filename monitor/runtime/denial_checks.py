@@ -8,10 +8,13 @@ def judge_lsm(features: KernelFeatures) -> Check:
     """Whether deny rules get tier lsm."""
     modules = features.security_modules
     if features.can_deny_by_lsm:
-        return Check("bpf lsm", State.OK, "deny rules get tier lsm: the call itself is refused")
+        return Check(
+            "bpf lsm", State.OK, "deny rules get tier lsm: the call itself is refused; changes of files are facts"
+        )
     cost = (
         "rules with deny are tier hold where the gate can decide them (docs/hold.md); else tier kill: the program is "
-        "ended before its first instruction, its caller is not refused, and opens cannot be denied"
+        "ended before its first instruction, its caller is not refused, and opens cannot be denied; changes of files "
+        "are known by the names that calls were given, and cause no response"
     )
     if modules is None:
         fix = "mount -t securityfs securityfs /sys/kernel/security"

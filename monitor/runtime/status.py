@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Final
 
 from monitor import __version__
+from monitor.bpf.change_source import CALLS_TRACEPOINTS, HOOK_PROGRAMS, SOURCE_TEXTS
 from monitor.bpf.sensors import (
     CGROUP_PROGRAMS,
-    CHANGE_TRACEPOINTS,
     FAILED_EXEC_PROGRAMS,
     OPEN_TRACEPOINTS,
     OPEN_VARIANT_TEXTS,
@@ -122,14 +122,16 @@ class StatusBuilder:
         sensors = self._service.sensors
         attached = set(sensors.object.attached)
         opens = tuple(tracepoint for tracepoint in OPEN_TRACEPOINTS if tracepoint in attached)
-        changes = tuple(tracepoint for tracepoint in CHANGE_TRACEPOINTS if tracepoint in attached)
+        changes = tuple(link for link in (*HOOK_PROGRAMS, *CALLS_TRACEPOINTS) if link in attached)
         variant = sensors.file_variant
         return {
             "process": _sensor(PROCESS_PROGRAMS, attached),
             "cgroup": _sensor(CGROUP_PROGRAMS, attached),
             "failed_exec": _sensor(FAILED_EXEC_PROGRAMS, attached),
             "file_open": SensorStatus(bool(opens), opens, OPEN_VARIANT_TEXTS[variant] if opens else _NOT_ASKED_FOR),
-            "file_change": SensorStatus(bool(changes), changes, "" if changes else _NOT_ASKED_FOR),
+            "file_change": SensorStatus(
+                bool(changes), changes, SOURCE_TEXTS[sensors.change_source] if changes else _NOT_ASKED_FOR
+            ),
         }
 
     def _containers(self) -> tuple[ContainerStatus, ...]:

@@ -22,13 +22,13 @@ EventT = TypeVar("EventT", FileOpen, FileChange)
 
 
 class FileSensor(Generic[EventT]):
-    """One program, loaded and attached to its tracepoints. Closing it detaches it."""
+    """Programs, loaded; the first one attached to its tracepoints. Closing it detaches them."""
 
     TRACEPOINTS: ClassVar[tuple[str, ...]]
     EVENT: ClassVar[type]
 
-    def __init__(self, program: str, path: Path = OBJECT, *, limit_per_s: int = 1 << 40, attach: bool = True) -> None:
-        self._program = program
+    def __init__(self, *programs: str, path: Path = OBJECT, limit_per_s: int = 1 << 40, attach: bool = True) -> None:
+        self._programs = programs
         self.object = BpfObject(path)
         try:
             self._load(limit_per_s)
@@ -40,7 +40,7 @@ class FileSensor(Generic[EventT]):
 
     def _load(self, limit_per_s: int) -> None:
         for program in self.object.program_names():
-            self.object.set_autoload(program, enabled=program == self._program)
+            self.object.set_autoload(program, enabled=program in self._programs)
         self.object.set_rodata("tag_seed", make_seed())
         for name in ("limit_per_s", "limit_burst"):
             self.object.set_rodata(name, struct.pack("<2Q", limit_per_s, limit_per_s))
@@ -57,7 +57,7 @@ class FileSensor(Generic[EventT]):
                 missing.append(tracepoint)
                 continue
             event = tracefs.open_tracepoint_event(number)
-            self.object.attach_perf_event(self._program, event, link_name=tracepoint)
+            self.object.attach_perf_event(self._programs[0], event, link_name=tracepoint)
         return missing
 
     @contextlib.contextmanager

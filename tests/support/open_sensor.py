@@ -19,4 +19,4 @@ class OpenSensor(FileSensor[FileOpen]):
     def __init__(
         self, variant: str = "cast", path: Path = OBJECT, *, limit_per_s: int = 1 << 40, attach: bool = True
     ) -> None:
-        super().__init__(OPEN_PROGRAMS[variant], path, limit_per_s=limit_per_s, attach=attach)
+        super().__init__(OPEN_PROGRAMS[variant], path=path, limit_per_s=limit_per_s, attach=attach)

@@ -22,6 +22,8 @@ FILES = (
     "tests/kernel/lsm_mappings.py",
     "tests/kernel/lsm_accesses.py",
     "tests/kernel/lsm_sockets.py",
+    "tests/kernel/test_change_sensor.py",
+    "tests/kernel/lsm_changes.py",
 )
 
 

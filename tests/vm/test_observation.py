@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from monitor.bpf.change_source import HOOKS, SOURCE_TEXTS
 from monitor.rules.loader import load_rules
 from monitor.shipped import get_shipped_rules
 from tests.support.documents import Document, Predicate, field, has, is_alert, summarize
@@ -91,6 +92,7 @@ def test_all_sensors_are_attached_and_nothing_is_lost(observed: Observed) -> Non
         ("process", "cgroup", "failed_exec", "file_open", "file_change"), True
     )
     assert sensors["file_open"]["reason"] == FILE_VARIANTS[observed.suite]
+    assert sensors["file_change"]["reason"] == SOURCE_TEXTS[HOOKS]
     assert observed.status["lost"]["total"] == 0
 
 
