@@ -67,6 +67,8 @@ class EnforcementPlan(Struct, frozen=True):
     limiter: LimiterSettings = LimiterSettings()
     hooks: tuple[str, ...] = ()
     """Groups of hooks, sorted; tier ``kill`` has none."""
+    knows_overlay: bool = True
+    """Whether overlayfs' types are known at the time of loading: programs loaded without never learn them."""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -144,6 +146,11 @@ class Enforcement:
         """``lsm`` or ``kill``."""
         return self._plan.tier
 
+    @property
+    def knows_overlay(self) -> bool:
+        """Whether what was written since an image can be told."""
+        return self._plan.knows_overlay
+
     def has_hooks(self, groups: Iterable[str]) -> bool:
         """Whether these groups of hooks are attached, as far as the tier has any."""
         return self.tier != "lsm" or set(groups) <= set(self._plan.hooks)
@@ -207,5 +214,5 @@ class Enforcement:
 def build_generation(path: Path, plan: EnforcementPlan) -> str:
     """Name what would be loaded, in letters that a bpffs takes."""
     content = hashlib.sha256(path.read_bytes())
-    content.update(msgspec.json.encode((plan.tier, plan.limiter, plan.hooks)))
+    content.update(msgspec.json.encode((plan.tier, plan.limiter, plan.hooks, plan.knows_overlay)))
     return f"{layout.FINGERPRINT & 0xFFFFFFFF:08x}_{content.hexdigest()[:16]}"

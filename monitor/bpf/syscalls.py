@@ -113,6 +113,15 @@ def open_detached_mount(filesystem: str, attributes: int, options: dict[str, str
         os.close(context)
 
 
+def request_filesystem(name: str) -> None:
+    """Have the kernel know this file system: it loads the module itself, as for a mount of it, but nothing is mounted.
+
+    Raises:
+        OSError: ENODEV when there is none, EPERM without CAP_SYS_ADMIN, ENOSYS before Linux 5.2.
+    """
+    os.close(_call(_NR_FSOPEN, name.encode(), _FSOPEN_CLOEXEC))
+
+
 def mount_bpffs(path: Path) -> None:
     """Mount a bpffs that only root may enter.
 

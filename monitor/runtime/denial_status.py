@@ -12,6 +12,7 @@ from monitor.sinks.status import DenialStatus, HoldStatus
 
 SHORT_ID: Final = 12
 CONTAINERS_SHOWN: Final = 20
+_LATE_OVERLAY: Final = "overlayfs was loaded after Stockade; restart it (denial alone: a reload does, too)"
 
 
 def build_denial_status(denying: Denying) -> DenialStatus:
@@ -47,8 +48,10 @@ def _list_drift_gaps(denying: Denying) -> Iterator[str]:
     """Where a rule asks what was written since the image, and that is not to be told."""
     if not denying.kernel.is_loaded or not any(asks_upper_layer(each.deny) for each in denying.planned if each.tiers):
         return
-    if not (probe := probe_overlay_types()):
-        yield f"what was written since a container's image cannot be told: {probe.reason} (`stockade doctor`)"
+    if not denying.kernel.knows_overlay:
+        probe = probe_overlay_types()
+        why = _LATE_OVERLAY if probe else f"{probe.reason} (`stockade doctor`)"
+        yield f"what was written since a container's image cannot be told: {why}"
     if plain := denying.kernel.list_plain_roots():
         names = ", ".join(identity[:SHORT_ID] for identity in plain[:CONTAINERS_SHOWN])
         more = f" and {len(plain) - CONTAINERS_SHOWN} more" if len(plain) > CONTAINERS_SHOWN else ""

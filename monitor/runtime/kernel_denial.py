@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from monitor.bpf.enforcement import Enforcement, EnforcementPlan
+from monitor.bpf.features import probe_overlay_types
 from monitor.bpf.inspection import FileInspector
 from monitor.bpf.libbpf import LibbpfError
 from monitor.bpf.pins import find_pin_obstacle
@@ -115,6 +116,11 @@ class KernelDenial:
         """Some found no room in the kernel."""
         return self._enforcement is not None and bool(self._enforcement.policy.files.without_room)
 
+    @property
+    def knows_overlay(self) -> bool:
+        """Whether what denies can tell what was written since an image."""
+        return self._enforcement is not None and self._enforcement.knows_overlay
+
     def list_plain_roots(self) -> list[str]:
         """Ids of containers whose root is no overlay: what was written since the image cannot be told there."""
         cgroups = [] if self._enforcement is None else self._enforcement.list_plain_roots()
@@ -134,7 +140,8 @@ class KernelDenial:
     def _start(self, tier: str, wanted: tuple[DenyRule, ...], earlier: Enforcement | None = None) -> str:
         """The same, knowing what another one knows of tasks and containers."""
         hooks = find_hooks(wanted) if tier == LSM else ()
-        plan = EnforcementPlan(tier, *self._hierarchy, self._settings.limiter, hooks)
+        knows_overlay = bool(probe_overlay_types())
+        plan = EnforcementPlan(tier, *self._hierarchy, self._settings.limiter, hooks, knows_overlay)
         try:
             self._enforcement = self._pinned.start(get_enforcement_object(), plan, earlier)
         except (LibbpfError, FileNotFoundError) as error:
@@ -182,9 +189,10 @@ class KernelDenial:
         """
         assert self._enforcement is not None
         assert self._enforcer is not None
-        if wanted == self._applied:
+        is_outdated = not self._enforcement.knows_overlay and probe_overlay_types()
+        if wanted == self._applied and not is_outdated:
             return
-        if not self._enforcement.has_hooks(find_hooks(wanted)):
+        if is_outdated or not self._enforcement.has_hooks(find_hooks(wanted)):
             self._exchange(self._enforcement, wanted)
             return
         policy = self._builder.build((*self._list_canaries(wanted), *wanted))
@@ -195,13 +203,13 @@ class KernelDenial:
         self._applied = wanted
 
     def _exchange(self, old: Enforcement, wanted: tuple[DenyRule, ...]) -> None:
-        """Load anew, with the hooks that these rules need; what there is denies until then, or on when that fails."""
+        """Load anew, with what these rules need; what there is denies until then, or on when that fails."""
         before = old, self._enforcer, self._pinned, self._applied
         pinned = self._pinned
         self._enforcement, self._pinned, self._applied = None, Pinned(self._settings.pin_dir), None
         try:
             if obstacle := self._start(old.tier, wanted, old):
-                raise ValueError(f"the hooks that these rules need cannot be had: {obstacle}; the old rules stay")
+                raise ValueError(f"what these rules need cannot be loaded: {obstacle}; the old rules stay")
         except ValueError:
             if self.is_loaded:
                 self._give_up()

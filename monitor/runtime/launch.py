@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from monitor.bpf.libbpf import LibbpfError
 from monitor.bpf.sensors import Sensors
+from monitor.bpf.syscalls import request_filesystem
 from monitor.config.settings import Settings
 from monitor.host.cgroups import CgroupSupportError, TagHierarchy, find_tag_hierarchy
 from monitor.host.notify import ServiceManager
@@ -157,6 +158,8 @@ def _find_hierarchy() -> TagHierarchy:
 
 
 def _load_sensors(settings: Settings, rules: RuleSet, hierarchy: TagHierarchy) -> Sensors:
+    with contextlib.suppress(OSError):  # programs know overlayfs by its types, those of a module by the loaded one
+        request_filesystem("overlay")
     try:
         return Sensors(get_sensors_object(), build_sensor_plan(settings, rules, hierarchy))
     except FileNotFoundError as error:

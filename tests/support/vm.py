@@ -91,6 +91,10 @@ class Boot:
     """Whether the kernel is where it likes (KASLR), has 5-level page tables, and mitigates what its CPU suffers from.
     Takes three times as long to boot."""
 
+    is_overlay_late: bool = False
+    """Whether overlayfs' module is not loaded but lies in /run/late. The root is read-only then,
+    but for /mnt and what is for devices and sockets."""
+
 
 PLAIN = Boot()
 
@@ -126,7 +130,7 @@ def run_in_guest(
     _write_programs(results, command, folder, env, boot)
     console = results / "console"
     with tempfile.TemporaryDirectory(prefix="stockade-vm-") as name:
-        qemu = _build_command(kernel, _build_initramfs(kernel, Path(name)), results, boot)
+        qemu = _build_command(kernel, _build_initramfs(kernel, Path(name), boot), results, boot)
         ending = _run_qemu(qemu, results, timeout_s)
         if not (results / "status").exists() and is_fault_of_emulation(_read(console)):
             print(f"Linux {kernel.release} is booted once more, after {ending}\n{_read_tail(console)}")
@@ -197,16 +201,17 @@ def _run_qemu(command: Sequence[str | Path], results: Path, timeout_s: float) ->
     return f"QEMU ended with status {qemu.returncode}; {said}"
 
 
-def _build_initramfs(kernel: Kernel, folder: Path) -> Path:
+def _build_initramfs(kernel: Kernel, folder: Path, boot: Boot) -> Path:
     """Busybox, the modules in their order, and ``vm_init.sh``; the kernel brings /dev/console itself."""
     root = folder / "root"
-    for name in ("bin", "modules"):
+    for name in ("bin", "modules", *(["late"] if boot.is_overlay_late else [])):
         (root / name).mkdir(parents=True)
     shutil.copy(_BUSYBOX, root / "bin" / "busybox")
     shutil.copy(_INIT, root / "init")
     (root / "init").chmod(0o755)
     for number, module in enumerate(kernel.modules):
-        shutil.copy(module, root / "modules" / f"{number:02d}-{module.name}")
+        is_late = boot.is_overlay_late and module.name.startswith("overlay")
+        shutil.copy(module, root / ("late" if is_late else "modules") / f"{number:02d}-{module.name}")
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
     archive = folder / "initramfs"
     with archive.open("wb") as file:

@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# First program of the guest, in its initramfs: the machine's file system, read-only, under a layer that is thrown away;
+# First program of the guest, in its initramfs: the machine's file system, read-only, under a layer that is thrown away
+# (or, where overlayfs' module is to come late, in /late, without that layer);
 # fresh /proc, /sys, /dev, /run, cgroup2, bpffs; then results/main, which the host has written, as process 1.
 b=/bin/busybox
 for folder in /proc /sys /lower /layer /root; do $b mkdir -p $folder; done
@@ -12,10 +13,15 @@ trap 'echo "the guest cannot start"; $b reboot -f' EXIT
 for module in /modules/*; do $b insmod "$module"; done
 
 share=trans=virtio,version=9p2000.L,msize=512000
-$b mount -t 9p -o ro,$share,cache=loose machine /lower
-$b mount -t tmpfs -o mode=0755 layer /layer
-$b mkdir /layer/upper /layer/work
-$b mount -t overlay -o lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work machine /root
+if [ -d /late ]; then
+	$b mount -t 9p -o ro,$share,cache=loose machine /root
+	$b mount -t tmpfs -o mode=1777 scratch /root/mnt
+else
+	$b mount -t 9p -o ro,$share,cache=loose machine /lower
+	$b mount -t tmpfs -o mode=0755 layer /layer
+	$b mkdir /layer/upper /layer/work
+	$b mount -t overlay -o lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work machine /root
+fi
 $b mount -t proc -o nosuid,nodev,noexec proc /root/proc
 $b mount -t sysfs -o nosuid,nodev,noexec sys /root/sys
 $b mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /root/sys/fs/cgroup
@@ -28,5 +34,6 @@ $b mount -t tmpfs -o mode=0755 run /root/run
 $b mkdir /root/run/results
 $b mount -t 9p -o rw,$share results /root/run/results
 $b cp $b /root/run/busybox
+if [ -d /late ]; then $b cp -r /late /root/run/late; fi
 $b umount /proc /sys
 exec $b switch_root /root /run/busybox sh /run/results/main
