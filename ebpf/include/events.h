@@ -27,7 +27,9 @@ enum event_type {
 	EVENT_FILE_OPEN = 8,
 	EVENT_DENIAL = 9,
 	EVENT_FILE_CHANGE = 10,
-	EVENT_TYPE_COUNT = 11,
+	EVENT_PROCESS_ACCESS = 11,
+	EVENT_UNIX_CONNECTION = 12,
+	EVENT_TYPE_COUNT = 13,
 };
 
 /* About the file that an exec or an open resolved to, and the walk of its path. */
@@ -99,6 +101,16 @@ enum change_action {
 	CHANGE_TRUNCATE = 5,
 	CHANGE_MODE = 6,
 	CHANGE_OWNER = 7,
+};
+
+/* How a process got hold of another one. */
+enum access_action {
+	ACCESS_ATTACH = 1,
+	ACCESS_SEIZE = 2,
+	ACCESS_TRACEME = 3, /* it lets its parent trace it: the target is itself */
+	ACCESS_READ = 4,
+	ACCESS_WRITE = 5,
+	ACCESS_DESCRIPTOR = 6,
 };
 
 enum loss_reason {
@@ -219,6 +231,26 @@ struct file_change_event {
 	__u32 other_flags;	  /* enum file_flag, of `other` */
 	struct wire_string path;  /* what is different now; of rename, link and symlink the new name */
 	struct wire_string other; /* rename, link: the name that was there before; symlink: what it says */
+};
+
+/* A call that succeeded. Whom it was about is a fact where the kernel still tells: of process_vm_readv() and writev()
+ * there is the number alone that the call was given. */
+struct process_access_event {
+	struct event_header header;
+	__u64 target_start_boottime_ns; /* 0: not known */
+	__u32 target_tgid;
+	__u32 target_pid;	       /* as the call gave it, in the caller's pid namespace; 0: it gave none */
+	__u32 action;		       /* enum access_action */
+	struct wire_string executable; /* of the target; empty: not known */
+};
+
+/* A connect that succeeded. */
+struct unix_connection_event {
+	struct event_header header;
+	__u64 inode; /* of the socket's file; of an abstract one 0 */
+	__u64 device;
+	__u32 file_flags;	    /* enum file_flag */
+	struct wire_string address; /* what the socket was bound to */
 };
 
 /* create, remove: the task is the one that did it. attach: the task that was moved. */

@@ -82,6 +82,18 @@ struct seqcount_spinlock {
 	seqcount_t seqcount;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
 struct super_block {
 	u32 s_dev;
 	unsigned long s_magic;
@@ -92,6 +104,7 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	u32 i_generation;
+	void *i_private;
 	s64 i_size;
 	union {
 		const unsigned int i_nlink;
@@ -148,6 +161,7 @@ struct file {
 	unsigned int f_flags;
 	struct inode *f_inode;
 	struct path f_path;
+	void *private_data;
 };
 
 /* What vfs_rename() is told. */
@@ -257,6 +271,7 @@ struct upid {
 
 struct pid {
 	unsigned int level;
+	struct hlist_head tasks[4];
 	struct upid numbers[1];
 };
 
@@ -356,7 +371,10 @@ struct task_struct {
 	int tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
+	struct list_head ptraced;
+	struct list_head ptrace_entry;
 	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 	u64 start_boottime;
 	const struct cred *cred;
 	struct fs_struct *fs;

@@ -63,6 +63,10 @@ enum open_interest {
 	INTEREST_CONTAINER_DELETED = 1 << 11,
 	INTEREST_HOST_ATTRIBUTES = 1 << 12, /* mode or owner */
 	INTEREST_CONTAINER_ATTRIBUTES = 1 << 13,
+	INTEREST_HOST_CONNECTED = 1 << 14, /* to the Unix socket of that path */
+	INTEREST_CONTAINER_CONNECTED = 1 << 15,
+	INTEREST_HOST_ACCESSED = 1 << 16, /* another process: whatever path */
+	INTEREST_CONTAINER_ACCESSED = 1 << 17,
 };
 
 /* Which bitmap of names judges an open. */

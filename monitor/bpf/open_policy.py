@@ -38,6 +38,8 @@ _MADE: Final = layout.INTEREST_HOST_MADE | layout.INTEREST_CONTAINER_MADE
 _RENAMED: Final = layout.INTEREST_HOST_RENAMED | layout.INTEREST_CONTAINER_RENAMED
 _DELETED: Final = layout.INTEREST_HOST_DELETED | layout.INTEREST_CONTAINER_DELETED
 _ATTRIBUTES: Final = layout.INTEREST_HOST_ATTRIBUTES | layout.INTEREST_CONTAINER_ATTRIBUTES
+_CONNECTED: Final = layout.INTEREST_HOST_CONNECTED | layout.INTEREST_CONTAINER_CONNECTED
+_ACCESSED: Final = layout.INTEREST_HOST_ACCESSED | layout.INTEREST_CONTAINER_ACCESSED
 _HOST: Final = (
     layout.INTEREST_HOST_READ
     | layout.INTEREST_HOST_WRITE
@@ -46,6 +48,8 @@ _HOST: Final = (
     | layout.INTEREST_HOST_RENAMED
     | layout.INTEREST_HOST_DELETED
     | layout.INTEREST_HOST_ATTRIBUTES
+    | layout.INTEREST_HOST_CONNECTED
+    | layout.INTEREST_HOST_ACCESSED
 )
 _CONTAINER: Final = (
     layout.INTEREST_CONTAINER_READ
@@ -55,6 +59,8 @@ _CONTAINER: Final = (
     | layout.INTEREST_CONTAINER_RENAMED
     | layout.INTEREST_CONTAINER_DELETED
     | layout.INTEREST_CONTAINER_ATTRIBUTES
+    | layout.INTEREST_CONTAINER_CONNECTED
+    | layout.INTEREST_CONTAINER_ACCESSED
 )
 _CHANGES: Final = _MADE | _RENAMED | _DELETED | _ATTRIBUTES
 _CLASSES: Final = {layout.OPEN_CLASS_READ: _READ, layout.OPEN_CLASS_WRITE: _READ | _WRITE | _CHANGES}
@@ -230,7 +236,8 @@ def _interest_of(pattern: OpenPattern) -> int:
     opens = (_READ if pattern.reads else 0) | (_WRITE if pattern.writes else 0) | (_FAILED if pattern.failed else 0)
     names = (_MADE if pattern.made else 0) | (_RENAMED if pattern.renamed else 0)
     rest = (_DELETED if pattern.deleted else 0) | (_ATTRIBUTES if pattern.attributes else 0)
-    return scope & (opens | names | rest)
+    other = (_CONNECTED if pattern.connected else 0) | (_ACCESSED if pattern.accessed else 0)
+    return scope & (opens | names | rest | other)
 
 
 def _widen(pattern: OpenPattern) -> tuple[PatternKind, bytes]:

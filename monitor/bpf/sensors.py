@@ -47,6 +47,15 @@ OPEN_TRACEPOINTS: Final = (
     "sys_exit_open_by_handle_at",
 )
 """All of one program: what is loaded once is verified once. Its links have these names."""
+ACCESS_PROGRAM: Final = "on_access_exit"
+ACCESS_TRACEPOINTS: Final = (
+    "sys_exit_ptrace",
+    "sys_exit_process_vm_readv",
+    "sys_exit_process_vm_writev",
+    "sys_exit_pidfd_getfd",
+)
+CONNECT_PROGRAM: Final = "on_connect_exit"
+CONNECT_TRACEPOINTS: Final = ("sys_exit_connect",)
 _DIRECT_READS: Final = b"\0bpf_rdonly_cast\0"
 """A name among the strings of the kernel's types."""
 TASK_ITERATOR: Final = "list_tasks"
@@ -59,6 +68,8 @@ class SensorPlan(Struct, frozen=True):
     failed_exec: bool = True
     file_open: bool = True
     file_change: bool = False
+    process_access: bool = False
+    connection: bool = False
     tag_controller: str = ""
     """Empty for cgroup2, else the v1 controller whose hierarchy carries the tag."""
     tag_hierarchy_id: int = 0
@@ -104,8 +115,20 @@ class Sensors:
 
     @property
     def watches_files(self) -> bool:
-        """Whether a sensor is there that the policy of paths is for."""
-        return self._plan.file_open or self._plan.file_change
+        """Whether a sensor is there that the policy of what interests is for."""
+        plan = self._plan
+        return plan.file_open or plan.file_change or plan.process_access or plan.connection
+
+    def list_missing(self, plan: SensorPlan) -> list[str]:
+        """What of another plan is not loaded, by the names that ``status`` has."""
+        wanted = (
+            ("failed_exec", plan.failed_exec and not self._plan.failed_exec),
+            ("file_open", plan.file_open and not self._plan.file_open),
+            ("file_change", plan.file_change and not self._plan.file_change),
+            ("process_access", plan.process_access and not self._plan.process_access),
+            ("connection", plan.connection and not self._plan.connection),
+        )
+        return [name for name, is_missing in wanted if is_missing]
 
     def _open_and_load(self, path: Path) -> tuple[BpfObject, str, str]:
         """Load the best variants that the kernel takes: of opens, and where changes are told from."""
@@ -151,6 +174,10 @@ class Sensors:
             return change == change_source.CALLS
         if program in change_source.HOOK_PROGRAMS:
             return change == change_source.HOOKS and program in self._change_hooks
+        if program == ACCESS_PROGRAM:
+            return self._plan.process_access
+        if program == CONNECT_PROGRAM:
+            return self._plan.connection
         return True
 
     def attach_life(self) -> None:
@@ -159,7 +186,7 @@ class Sensors:
             self.object.attach(program)
 
     def attach_syscalls(self) -> None:
-        """Attach failed execs, file opens and changes, most of which have tracepoints whose ids stand in tracefs."""
+        """Attach what follows system calls: changes at hooks, if they can be, all else at tracepoints by their ids."""
         self._attach_change_hooks()
         directory = tracefs.open_tracefs()
         try:
@@ -190,6 +217,10 @@ class Sensors:
         if self.change_source == change_source.CALLS:
             calls, program = change_source.CALLS_TRACEPOINTS, change_source.CALLS_PROGRAM
             yield from ((tracepoint, program, tracepoint) for tracepoint in calls)
+        if self._plan.process_access:
+            yield from ((tracepoint, ACCESS_PROGRAM, tracepoint) for tracepoint in ACCESS_TRACEPOINTS)
+        if self._plan.connection:
+            yield from ((tracepoint, CONNECT_PROGRAM, tracepoint) for tracepoint in CONNECT_TRACEPOINTS)
 
     def set_reader_sleeps(self, *, sleeps: bool) -> None:
         """Say whether the reader waits in epoll: only then do records wake it."""

@@ -62,7 +62,7 @@ def _explain_single(ir: RuleIR, today: date) -> Document:
     if category is None or (ir.rule.inactive_reason and not ir.rule.is_prevention):
         return {}
     condition = effective_condition(ir, today)
-    patterns = build_open_patterns(condition, category, ir.rule.name) if category.is_file else ()
+    patterns = build_open_patterns(condition, category, ir.rule.name)
     return {
         "category": category.name,
         "watches": category.description,

@@ -34,6 +34,7 @@ from monitor.model.effects import DisableRule, Effect, EmitEvent
 from monitor.model.events import (
     AnyEvent,
     AnyResponse,
+    BulkEvent,
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
@@ -44,11 +45,12 @@ from monitor.model.events import (
     Denial,
     Event,
     FileChange,
-    FileEvent,
     FileOpen,
     GuardRefused,
     LossReport,
+    NetworkConnection,
     PolicyChange,
+    ProcessAccess,
     ProcessesKilled,
     ProcessExec,
     ProcessExecFailed,
@@ -67,6 +69,7 @@ from monitor.rules.ruleset import RuleSet
 EXPIRE_BUDGET: Final = 1_024
 """Rows of each table that one tick may forget: a tick never takes long."""
 _NS: Final = 1_000_000_000
+_BULK_EVENTS: Final = frozenset({FileOpen, FileChange, ProcessAccess, NetworkConnection})
 _NOBODY: Final = Row(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), None, None)
 """Whom an event without a task is about."""
 
@@ -120,8 +123,10 @@ class Engine:
             ProcessExec: self._on_exec,
             ProcessExecFailed: self._on_exec_failed,
             ProcessExit: self._on_exit,
-            FileOpen: self._on_file,
-            FileChange: self._on_file,
+            FileOpen: self._on_bulk,
+            FileChange: self._on_bulk,
+            ProcessAccess: self._on_bulk,
+            NetworkConnection: self._on_bulk,
             Denial: self._on_denial,
             PolicyChange: self._on_policy_change,
             CgroupCreate: self._on_cgroup_create,
@@ -150,7 +155,7 @@ class Engine:
         if ktime_ns > self._now_ns:  # noqa: PLR1730  # max() costs four times as much, on every event
             self._now_ns = ktime_ns
         self._handlers[kind](event, effects)
-        if kind is not FileOpen and kind is not FileChange and ktime_ns > self._urgent_ns:
+        if kind not in _BULK_EVENTS and ktime_ns > self._urgent_ns:
             self._urgent_ns = ktime_ns
             if ktime_ns >= self._parked.due_ktime_ns:
                 self._release(effects)
@@ -304,8 +309,8 @@ class Engine:
     def _on_exit(self, event: ProcessExit, effects: list[Effect]) -> None:
         self._judge(self._enricher.exit(event), effects)
 
-    def _on_file(self, event: FileEvent, effects: list[Effect]) -> None:
-        context = self._enricher.file(event, is_last_call=event.ktime_ns + SLACK_NS <= self._urgent_ns)
+    def _on_bulk(self, event: BulkEvent, effects: list[Effect]) -> None:
+        context = self._enricher.bulk(event, is_last_call=event.ktime_ns + SLACK_NS <= self._urgent_ns)
         if context is not None:
             self._judge(context, effects)
         elif (hurried := self._parked.add(event)) is not None:
@@ -315,8 +320,8 @@ class Engine:
         while (event := self._parked.take(self._urgent_ns)) is not None:
             self._judge_late(event, effects)
 
-    def _judge_late(self, event: FileEvent, effects: list[Effect]) -> None:
-        context = self._enricher.file(event, is_last_call=True)
+    def _judge_late(self, event: BulkEvent, effects: list[Effect]) -> None:
+        context = self._enricher.bulk(event, is_last_call=True)
         if context is not None:
             self._judge(context, effects)
 

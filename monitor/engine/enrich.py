@@ -6,6 +6,7 @@ cgroup with a free name, and where a lineage begins. The tables themselves are
 :mod:`monitor.engine.processes` and :mod:`monitor.engine.containers`.
 """
 
+from monitor.engine.access_targets import AccessTargets, needs_target
 from monitor.engine.cgroup_paths import find_unit, is_host_name
 from monitor.engine.containers import Cgroup, ContainerTable
 from monitor.engine.guardrails import GuardrailFacts
@@ -15,9 +16,10 @@ from monitor.engine.runtime_tasks import RUNTIME_NAMES, SETUP_NS_MAX, find_calle
 from monitor.model.container import Container
 from monitor.model.effects import Effect
 from monitor.model.events import (
+    BulkEvent,
     CgroupAttach,
     Denial,
-    FileEvent,
+    ProcessAccess,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
@@ -38,6 +40,7 @@ class Enricher:
     ) -> None:
         self._processes = processes
         self._containers = containers
+        self._targets = AccessTargets(processes)
         self._boot_id = boot_id
         self.facts = facts
         self.unknown_cgroups = 0
@@ -100,8 +103,8 @@ class Enricher:
         """The context of an exit."""
         return self.task(event, self._processes.exit(event))
 
-    def file(self, event: FileEvent, *, is_last_call: bool) -> Context | None:
-        """The context of a file event; None when its program or cgroup is not known *yet* (unless ``is_last_call``)."""
+    def bulk(self, event: BulkEvent, *, is_last_call: bool) -> Context | None:
+        """The context of an event; None when its program or cgroup is not known *yet* (unless ``is_last_call``)."""
         row = self._processes.find(event.tgid, event.start_boottime_ns)
         if not is_last_call and (
             row is None
@@ -109,6 +112,7 @@ class Enricher:
             or (row.is_placeholder and not row.exited_ktime_ns)
             or event.cgroup_id != row.cgroup_id  # it was moved, and that may make a container of its cgroup
             or self._containers.find_cgroup(event.cgroup_id) is None
+            or (type(event) is ProcessAccess and needs_target(event))  # whose exec may not have been read
         ):
             return None
         if row is None:
@@ -118,6 +122,8 @@ class Enricher:
         row.cgroup_id = event.cgroup_id  # should its move have been lost
         image = row.image if event.exec_id == row.exec_id else image_at(row, event.exec_id)
         container = self._find_container(row, event.cgroup_id)
+        if type(event) is ProcessAccess and needs_target(event):
+            event = self._targets.complete(event, image)
         return self._build(event, row, image, container)
 
     def attach(self, event: CgroupAttach, effects: list[Effect]) -> Context | None:
@@ -168,7 +174,7 @@ class Enricher:
 
     def _build(
         self,
-        event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | FileEvent | Denial,
+        event: ProcessFork | ProcessExec | ProcessExecFailed | ProcessExit | BulkEvent | Denial,
         row: Row,
         image: ProcessImage,
         container: Container | None,

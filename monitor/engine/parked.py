@@ -1,6 +1,6 @@
-"""File events that came before the records they depend on.
+"""Events of the bulk ring that came before the records they depend on.
 
-The two rings are read one after the other, so an open or a change may be read before the fork,
+The two rings are read one after the other, so an open may be read before the fork,
 exec or cgroup it follows. Such an event waits until the urgent ring has been read
 past its time, or time itself has (a :class:`Tick`); then it is judged with what is known.
 Bounded: when too many wait, the first goes on at once, and is counted.
@@ -9,7 +9,7 @@ Bounded: when too many wait, the first goes on at once, and is counted.
 from collections import deque
 from typing import Final
 
-from monitor.model.events import FileEvent
+from monitor.model.events import BulkEvent
 
 PARKED_MAX: Final = 4_096
 SLACK_NS: Final = 1_000_000
@@ -21,7 +21,7 @@ class Parked:
     """A queue in order of arrival."""
 
     def __init__(self) -> None:
-        self._events: deque[FileEvent] = deque()
+        self._events: deque[BulkEvent] = deque()
         self.due_ktime_ns = NEVER
         """When the urgent ring is past this, the first event is ripe."""
         self.hurried = 0
@@ -30,7 +30,7 @@ class Parked:
     def __len__(self) -> int:
         return len(self._events)
 
-    def add(self, event: FileEvent) -> FileEvent | None:
+    def add(self, event: BulkEvent) -> BulkEvent | None:
         """Let an event wait; returns the one that has to go instead, if any."""
         self._events.append(event)
         hurried = None
@@ -40,7 +40,7 @@ class Parked:
         self.due_ktime_ns = self._events[0].ktime_ns + SLACK_NS
         return hurried
 
-    def take(self, urgent_ktime_ns: int) -> FileEvent | None:
+    def take(self, urgent_ktime_ns: int) -> BulkEvent | None:
         """The first event if it is ripe."""
         if not self._events or self.due_ktime_ns > urgent_ktime_ns:
             return None

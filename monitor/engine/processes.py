@@ -106,6 +106,12 @@ class ProcessTable:
         rows = chain(() if row is None else (row,), (each for (pid, _), each in self._previous.items() if pid == tgid))
         return next((each for each in rows if 0 <= each.key[1] - start_boottime_ns < within_ns), None)
 
+    def lives_of(self, tgid: int) -> Iterator[Row]:
+        """Of a pid: earlier ones first."""
+        yield from (row for (pid, _), row in self._previous.items() if pid == tgid)
+        if (row := self._current.get(tgid)) is not None:
+            yield row
+
     def living(self) -> Iterator[Row]:
         """Processes that have not ended, each after the one that forked it, as a rule."""
         return (row for row in self._current.values() if not row.exited_ktime_ns)

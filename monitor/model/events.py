@@ -323,7 +323,7 @@ class NetworkConnection(TaskEvent, frozen=True, gc=False):
     is_path_truncated: bool = False
 
 
-BulkEvent = FileOpen | FileChange | NetworkConnection
+BulkEvent = FileOpen | FileChange | ProcessAccess | NetworkConnection
 """These come in floods, through a ring of their own."""
 
 

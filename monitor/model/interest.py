@@ -41,6 +41,10 @@ class OpenPattern(Struct, frozen=True):
     deleted: bool = False
     attributes: bool = False
     """Mode or owner."""
+    connected: bool = False
+    """Connections to the Unix sockets of these paths."""
+    accessed: bool = False
+    """Accesses to processes: of any path."""
     wanted_by: str = ""
     """Rule name or ``observe``: what ``explain`` shows."""
 

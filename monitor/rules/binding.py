@@ -73,8 +73,7 @@ def _category(ir: RuleIR) -> Category:
 
 
 def _open_patterns(ir: RuleIR, condition: AnyNode) -> tuple[OpenPattern, ...]:
-    category = _category(ir)
-    return build_open_patterns(condition, category, ir.rule.name) if category.is_file else ()
+    return build_open_patterns(condition, _category(ir), ir.rule.name)
 
 
 def effective_condition(ir: RuleIR, today: date) -> AnyNode:

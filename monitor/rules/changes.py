@@ -28,7 +28,7 @@ _OF_CHANGES: Final[Mapping[str, frozenset[ChangeAction]]] = {
 OPEN: Final = "open"
 """``event.action`` of an open."""
 
-PATH_FIELDS: Final = frozenset({"file.path", "file.original.path", "file.target_path"})
+PATH_FIELDS: Final = frozenset({"file.path", "file.original.path", "file.target_path", "destination.address"})
 """Each is a text that the kernel's filter compares with all its patterns."""
 
 

@@ -329,6 +329,12 @@ def target_pid(context: Context) -> int | None:
     return event.target_tgid or None if type(event) is ProcessAccess else None
 
 
+def target_vpid(context: Context) -> int | None:
+    """As the call gave it, in the caller's pid namespace."""
+    event = context.event
+    return event.target_pid or None if type(event) is ProcessAccess else None
+
+
 def destination_address(context: Context) -> str:
     """What a connection was made to, or denied to be."""
     event = context.event

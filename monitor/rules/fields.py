@@ -60,6 +60,7 @@ from monitor.rules.field_values import (
     target_name,
     target_path,
     target_pid,
+    target_vpid,
 )
 from monitor.rules.unavailable import unavailable_names
 
@@ -315,6 +316,9 @@ def _access_fields() -> Iterator[Field]:
         "target.process.pid", "TargetProcessId", target_pid,
         "process that is accessed, as the host's first pid namespace shows it", events=frozenset({"ProcessAccess"}),
     )  # fmt: skip
+    yield number_field(
+        "target.process.vpid", "", target_vpid, "that process, as the call gave it", events=frozenset({"ProcessAccess"})
+    )
 
 
 def _connection_fields() -> Iterator[Field]:

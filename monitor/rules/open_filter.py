@@ -1,5 +1,7 @@
 """Derive what the kernel's filter of opens and changes must let through from the rules about files.
 
+Connections to Unix sockets go by the same filter, and accesses to processes by its scopes.
+
 Two questions are asked of a predicate tree, and both answers err towards more:
 which paths (an AND needs one of its parts, an OR all of them; what has no
 anchored literal is every path), and in which situations (in a container or on
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.model.events import ChangeAction, FileChange, FileEvent, FileOpen
+from monitor.model.events import BulkEvent, ChangeAction, FileChange, FileOpen, NetworkConnection, ProcessAccess
 from monitor.model.interest import OpenPattern, PatternKind
 from monitor.rules import system_paths
 from monitor.rules.categories import Category
@@ -63,6 +65,8 @@ _WRITES = (
 
 def build_open_patterns(condition: AnyNode, category: Category, wanted_by: str) -> tuple[OpenPattern, ...]:
     """The patterns of one rule; empty when it can never match."""
+    if not category.is_file:
+        return _build_other_patterns(condition, category, wanted_by)
     situations = [situation for situation in _list_situations(category) if _judge(condition, situation) is not False]
     if not situations:
         return ()
@@ -83,6 +87,29 @@ def build_open_patterns(condition: AnyNode, category: Category, wanted_by: str) 
             renamed=category.changes == RENAMED,
             deleted=category.changes == DELETED,
             attributes=category.changes == ATTRIBUTES,
+            wanted_by=wanted_by,
+        )
+        for term in dict.fromkeys((PathTerm(PatternKind.ANY, ""),) if terms is None else terms)
+    )
+
+
+def _build_other_patterns(condition: AnyNode, category: Category, wanted_by: str) -> tuple[OpenPattern, ...]:
+    """Of rules about connections (a socket has a path too) and about accesses to processes, which have none."""
+    is_connected, is_accessed = NetworkConnection in category.events, ProcessAccess in category.events
+    scopes = [inside for inside in (False, True) if _judge(condition, Situation(inside, "")) is not False]
+    if not scopes or not (is_connected or is_accessed):
+        return ()
+    terms = path_terms(condition) if is_connected else None
+    return tuple(
+        OpenPattern(
+            kind=term.kind,
+            text=term.text,
+            in_containers=True in scopes,
+            on_host=False in scopes,
+            reads=False,
+            writes=False,
+            connected=is_connected,
+            accessed=is_accessed,
             wanted_by=wanted_by,
         )
         for term in dict.fromkeys((PathTerm(PatternKind.ANY, ""),) if terms is None else terms)
@@ -242,16 +269,24 @@ def _negate(judged: bool | None) -> bool | None:
     return None if judged is None else not judged
 
 
-def passes(pattern: OpenPattern, event: FileEvent, *, in_container: bool) -> bool:
+def passes(pattern: OpenPattern, event: BulkEvent, *, in_container: bool) -> bool:
     """Whether an event fulfils a pattern: what the kernel's filter must at least let through."""
     if not (pattern.in_containers if in_container else pattern.on_host):
         return False
     return is_asked(pattern, event) and any(_fits(pattern, path) for path in paths_of(event))
 
 
-def paths_of(event: FileEvent) -> tuple[str, ...]:
+def paths_of(event: BulkEvent) -> tuple[str, ...]:
     """The texts that a pattern can be about."""
-    return (event.path,) if isinstance(event, FileOpen) else (event.path, event.source, event.target)
+    match event:
+        case FileOpen():
+            return (event.path,)
+        case FileChange():
+            return (event.path, event.source, event.target)
+        case NetworkConnection():
+            return (event.address,)
+        case ProcessAccess():
+            return ("",)
 
 
 def _fits(pattern: OpenPattern, path: str) -> bool:
@@ -267,8 +302,12 @@ def _fits(pattern: OpenPattern, path: str) -> bool:
             return True
 
 
-def is_asked(pattern: OpenPattern, event: FileEvent) -> bool:
+def is_asked(pattern: OpenPattern, event: BulkEvent) -> bool:
     """Whether the pattern is about events like this one, whatever their paths."""
+    if isinstance(event, NetworkConnection):
+        return pattern.connected
+    if isinstance(event, ProcessAccess):
+        return pattern.accessed
     if isinstance(event, FileChange):
         return _is_change_asked(pattern, event.action)
     if event.errno:

@@ -340,9 +340,10 @@ def _build_task_event(kind: str, values: Values, program: ProcessExec) -> TaskEv
             return _build_connection(values, task)
         case _ if kind in ACCESSES:
             target = Tgid(values.get("target.process.pid", 0))
+            number = values.get("target.process.vpid", int(target))
             executable = values.get("target.process.executable", "")
             return ProcessAccess(
-                **task, action=ACCESSES[kind], target_pid=target, target_tgid=target, target_executable=executable
+                **task, action=ACCESSES[kind], target_pid=number, target_tgid=target, target_executable=executable
             )
         case _:
             return _build_change(CHANGES[kind], values, task)

@@ -17,10 +17,9 @@ from monitor.model.container import Container
 from monitor.model.effects import Effect, EmitAlert
 from monitor.model.events import (
     AnyEvent,
+    BulkEvent,
     CgroupCreate,
     ContainerResolved,
-    FileChange,
-    FileOpen,
     ProcessExec,
     ProcessFork,
     TaskEvent,
@@ -150,14 +149,14 @@ def _judge_single(sample: SampleEvent, rule: Rule, compiled: CompiledRule, rules
         return f"the index says {chosen}, the rule {matched}: a defect of Stockade, please report it"
     if matched is not expected:
         return "should match" if expected else "must not match"
-    if expected and isinstance(sample.event, FileOpen | FileChange) and not _is_sent(sample, rule, rules):
+    if expected and isinstance(sample.event, BulkEvent) and not _is_sent(sample, rule, rules):
         return "matches, but the kernel's filter would not send this event: a defect of Stockade, please report it"
     return ""
 
 
 def _is_sent(sample: SampleEvent, rule: Rule, rules: RuleSet) -> bool:
     event = sample.event
-    assert isinstance(event, FileOpen | FileChange)
+    assert isinstance(event, BulkEvent)
     own = (pattern for pattern in rules.open_patterns if pattern.wanted_by == rule.name)
     return any(passes(pattern, event, in_container=sample.container is not None) for pattern in own)
 

@@ -92,6 +92,8 @@ def build_sensor_plan(settings: Settings, rules: RuleSet, hierarchy: TagHierarch
         failed_exec=settings.failed_exec or "ProcessExecFailed" in rules.needed_events,
         file_open=any(pattern.asks_opens for pattern in patterns),
         file_change=any(pattern.asks_changes for pattern in patterns),
+        process_access=any(pattern.accessed for pattern in patterns),
+        connection=any(pattern.connected for pattern in patterns),
         tag_controller=hierarchy.controller,
         tag_hierarchy_id=hierarchy.hierarchy_id,
         rings=settings.rings,
@@ -253,11 +255,18 @@ class Service:
             await self._deny_by(authored.rules)
             self.engine.replace_rules(authored.rules)
             self.engine.replace_responses(authored.responses)
+            if missing := self.list_missing_sensors():
+                _LOG.warning("rules ask for what only a restart attaches: the sensors %s", ", ".join(missing))
         except Exception:
             self.parts.authored = old
             with contextlib.suppress(ValueError, OSError):
                 self.apply_open_policy()
             raise
+
+    def list_missing_sensors(self) -> list[str]:
+        """Sensors that the rules in force ask for, and that nothing asked for at the start."""
+        parts = self.parts
+        return self.sensors.list_missing(build_sensor_plan(parts.settings, parts.authored.rules, parts.hierarchy))
 
     async def _deny_by(self, rules: RuleSet) -> None:
         await self.denying.replace_rules(rules)

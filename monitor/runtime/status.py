@@ -8,7 +8,9 @@ from typing import Final
 from monitor import __version__
 from monitor.bpf.change_source import CALLS_TRACEPOINTS, HOOK_PROGRAMS, SOURCE_TEXTS
 from monitor.bpf.sensors import (
+    ACCESS_TRACEPOINTS,
     CGROUP_PROGRAMS,
+    CONNECT_TRACEPOINTS,
     FAILED_EXEC_PROGRAMS,
     OPEN_TRACEPOINTS,
     OPEN_VARIANT_TEXTS,
@@ -132,6 +134,8 @@ class StatusBuilder:
             "file_change": SensorStatus(
                 bool(changes), changes, SOURCE_TEXTS[sensors.change_source] if changes else _NOT_ASKED_FOR
             ),
+            "process_access": _optional_sensor(ACCESS_TRACEPOINTS, attached),
+            "connection": _optional_sensor(CONNECT_TRACEPOINTS, attached),
         }
 
     def _containers(self) -> tuple[ContainerStatus, ...]:
@@ -155,6 +159,8 @@ class StatusBuilder:
             notes.append(f"CPU {cpus} delivers no events: restart the service")
         if service.guarding.obstacle:
             notes.append(f"{service.guarding.obstacle}: this service is not guarded")
+        if missing := service.list_missing_sensors():
+            notes.append(f"rules ask for what only a restart attaches: the sensors {', '.join(missing)}")
         if service.responses.save_error:
             notes.append(f"{service.responses.save_error}: after a crash what is frozen now stays frozen")
         if not service.sees_whole_host:
@@ -166,6 +172,11 @@ class StatusBuilder:
             now, before = tagging.hierarchy.name, tagging.replaced.name
             notes.append(f"containers have cgroups of their own in {now}, not in {before}: seen when one ran")
         return tuple(notes)
+
+
+def _optional_sensor(tracepoints: tuple[str, ...], attached: set[str]) -> SensorStatus:
+    hooks = tuple(tracepoint for tracepoint in tracepoints if tracepoint in attached)
+    return SensorStatus(bool(hooks), hooks, "" if hooks else _NOT_ASKED_FOR)
 
 
 def _sensor(programs: tuple[str, ...], attached: set[str]) -> SensorStatus:

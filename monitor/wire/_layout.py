@@ -3,7 +3,15 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x1fdeb91c6d4ef298
+FINGERPRINT: Final = 0xca985afc978ef7e0
+
+# enum access_action
+ACCESS_ATTACH: Final = 1
+ACCESS_SEIZE: Final = 2
+ACCESS_TRACEME: Final = 3
+ACCESS_READ: Final = 4
+ACCESS_WRITE: Final = 5
+ACCESS_DESCRIPTOR: Final = 6
 
 # enum args_size
 ARGS_HEAD_BYTES: Final = 3072
@@ -57,7 +65,9 @@ EVENT_CGROUP_ATTACH: Final = 7
 EVENT_FILE_OPEN: Final = 8
 EVENT_DENIAL: Final = 9
 EVENT_FILE_CHANGE: Final = 10
-EVENT_TYPE_COUNT: Final = 11
+EVENT_PROCESS_ACCESS: Final = 11
+EVENT_UNIX_CONNECTION: Final = 12
+EVENT_TYPE_COUNT: Final = 13
 
 # enum exec_flag
 EXEC_ARGS_TRUNCATED: Final = 1
@@ -138,6 +148,10 @@ INTEREST_HOST_DELETED: Final = 1024
 INTEREST_CONTAINER_DELETED: Final = 2048
 INTEREST_HOST_ATTRIBUTES: Final = 4096
 INTEREST_CONTAINER_ATTRIBUTES: Final = 8192
+INTEREST_HOST_CONNECTED: Final = 16384
+INTEREST_CONTAINER_CONNECTED: Final = 32768
+INTEREST_HOST_ACCESSED: Final = 65536
+INTEREST_CONTAINER_ACCESSED: Final = 131072
 
 # enum open_key_space
 OPEN_SPACE_PATHS: Final = 0
@@ -256,11 +270,13 @@ STRUCTS: Final[dict[str, Struct]] = {
     "open_filter_head": Struct("<IIIIIIII"),  # 32 bytes
     "open_interest_value": Struct("<II"),  # 8 bytes
     "policy_file_key": Struct("<QQII"),  # 24 bytes
+    "process_access_event": Struct("<HHIIIQQQQQIIQIIIHH"),  # 88 bytes
     "process_exec_event": Struct("<HHIIIQQQQQIIQQQQQIIIIIIIIIIIIIIIIIIHHHHHHHHHHHH"),  # 200 bytes
     "process_exec_failed_event": Struct("<HHIIIQQQQQIIIHH"),  # 72 bytes
     "process_exit_event": Struct("<HHIIIQQQQQIIII"),  # 72 bytes
     "process_fork_event": Struct("<HHIIIQQQQQIIQQII"),  # 88 bytes
     "task_facts": Struct("<QQQQII"),  # 40 bytes
+    "unix_connection_event": Struct("<HHIIIQQQQQIIQQIHH"),  # 88 bytes
 }
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
@@ -406,6 +422,26 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "generation",
         "slot",
     ),
+    "process_access_event": (
+        "type",
+        "reserved",
+        "length",
+        "cpu",
+        "tid",
+        "sequence",
+        "ktime_ns",
+        "cgroup_id",
+        "start_boottime_ns",
+        "exec_id",
+        "tgid",
+        "uid",
+        "target_start_boottime_ns",
+        "target_tgid",
+        "target_pid",
+        "action",
+        "executable_offset",
+        "executable_length",
+    ),
     "process_exec_event": (
         "type",
         "reserved",
@@ -513,5 +549,24 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
         "parent_start_boottime_ns",
         "tgid",
         "parent_tgid",
+    ),
+    "unix_connection_event": (
+        "type",
+        "reserved",
+        "length",
+        "cpu",
+        "tid",
+        "sequence",
+        "ktime_ns",
+        "cgroup_id",
+        "start_boottime_ns",
+        "exec_id",
+        "tgid",
+        "uid",
+        "inode",
+        "device",
+        "file_flags",
+        "address_offset",
+        "address_length",
     ),
 }

@@ -10,6 +10,7 @@ from typing import Final
 
 from monitor.model.arguments import join_cut_args, split_args
 from monitor.model.events import (
+    AccessKind,
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
@@ -18,6 +19,8 @@ from monitor.model.events import (
     FileChange,
     FileOpen,
     Namespaces,
+    NetworkConnection,
+    ProcessAccess,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
@@ -37,6 +40,8 @@ _EXIT: Final = layout.STRUCTS["process_exit_event"]
 _OPEN: Final = layout.STRUCTS["file_open_event"]
 _DENIAL: Final = layout.STRUCTS["denial_event"]
 _CHANGE: Final = layout.STRUCTS["file_change_event"]
+_ACCESS: Final = layout.STRUCTS["process_access_event"]
+_CONNECTION: Final = layout.STRUCTS["unix_connection_event"]
 _CGROUP: Final = layout.STRUCTS["cgroup_event"]
 
 EVENT_NAMES: Final = {
@@ -50,6 +55,8 @@ EVENT_NAMES: Final = {
     layout.EVENT_FILE_OPEN: "file_open",
     layout.EVENT_DENIAL: "denial",
     layout.EVENT_FILE_CHANGE: "file_change",
+    layout.EVENT_PROCESS_ACCESS: "process_access",
+    layout.EVENT_UNIX_CONNECTION: "unix_connection",
 }
 """Names of record types, as loss reports and status show them."""
 
@@ -83,6 +90,14 @@ _ACTIONS: Final = {
     layout.CHANGE_TRUNCATE: ChangeAction.TRUNCATE,
     layout.CHANGE_MODE: ChangeAction.CHMOD,
     layout.CHANGE_OWNER: ChangeAction.CHOWN,
+}
+_ACCESSES: Final = {
+    layout.ACCESS_ATTACH: AccessKind.ATTACH,
+    layout.ACCESS_SEIZE: AccessKind.SEIZE,
+    layout.ACCESS_TRACEME: AccessKind.TRACEME,
+    layout.ACCESS_READ: AccessKind.READ,
+    layout.ACCESS_WRITE: AccessKind.WRITE,
+    layout.ACCESS_DESCRIPTOR: AccessKind.DESCRIPTOR,
 }
 _ID_KEPT: Final = 0xFFFF_FFFF
 """``chown``: that id stays as it was."""
@@ -277,6 +292,35 @@ def _decode_change(data: Buffer, offset: int, length: int) -> FileChange:
     )  # fmt: skip
 
 
+def _decode_access(data: Buffer, offset: int, length: int) -> ProcessAccess:
+    (
+        _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        target_start, target_tgid, target_pid, kind, executable_at, executable_bytes,
+    ) = _ACCESS.unpack_from(data, offset)  # fmt: skip
+    action = _ACCESSES.get(kind)
+    if action is None:
+        raise DecodeError(f"process_access: unknown action {kind}")
+    executable = _text(data, offset, length, executable_at, executable_bytes)
+    return ProcessAccess(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
+        action, target_pid, target_tgid, target_start, executable,
+    )  # fmt: skip
+
+
+def _decode_connection(data: Buffer, offset: int, length: int) -> NetworkConnection:
+    (
+        _type, _reserved, _length, cpu, tid, sequence, ktime_ns, cgroup_id, start, exec_id, tgid, uid,
+        inode, device, file_flags, address_at, address_bytes,
+    ) = _CONNECTION.unpack_from(data, offset)  # fmt: skip
+    return NetworkConnection(
+        ktime_ns, cpu, sequence, cgroup_id, tgid, tid, start, exec_id, uid,
+        "unix",
+        _text(data, offset, length, address_at, address_bytes),
+        inode, device,
+        bool(file_flags & layout.FILE_PATH_TRUNCATED),
+    )  # fmt: skip
+
+
 def _decode_cgroup(data: Buffer, offset: int, length: int) -> CgroupCreate | CgroupRemove | CgroupAttach:
     (
         kind, _reserved, _length, _cpu, _tid, _sequence, ktime_ns, _cgroup, start, _exec_id, tgid, _uid,
@@ -299,6 +343,8 @@ _DECODERS: Final[dict[int, tuple[int, _Decode]]] = {
     layout.EVENT_FILE_OPEN: (_OPEN.size, _decode_open),
     layout.EVENT_DENIAL: (_DENIAL.size, _decode_denial),
     layout.EVENT_FILE_CHANGE: (_CHANGE.size, _decode_change),
+    layout.EVENT_PROCESS_ACCESS: (_ACCESS.size, _decode_access),
+    layout.EVENT_UNIX_CONNECTION: (_CONNECTION.size, _decode_connection),
     layout.EVENT_CGROUP_CREATE: (_CGROUP.size, _decode_cgroup),
     layout.EVENT_CGROUP_REMOVE: (_CGROUP.size, _decode_cgroup),
     layout.EVENT_CGROUP_ATTACH: (_CGROUP.size, _decode_cgroup),

@@ -4,15 +4,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.model.events import FileChange, FileOpen
+from monitor.model.events import BulkEvent, FileChange, FileOpen
 from monitor.model.interest import PatternKind
 from monitor.model.process import Context
 from monitor.rules.categories import CATEGORIES, GUARDS
-from monitor.rules.ir import AnyNode
+from monitor.rules.ir import AnyNode, Exists
 from monitor.rules.open_filter import build_open_patterns, passes
 from monitor.rules.regex_bank import compile_regex
 from monitor.rules.regex_literals import find_literal_prefix
-from tests.support.rule_trees import FILE_FIELDS, FILE_OTHERS, FILE_TREES, FILES, OPENS, every_leaf, walk
+from tests.support.rule_trees import (
+    ACCESSES,
+    CONNECTIONS,
+    FILE_FIELDS,
+    FILE_OTHERS,
+    FILE_TREES,
+    FILES,
+    OPENS,
+    PROCESS_TREES,
+    every_leaf,
+    trees,
+    walk,
+)
 
 
 @settings(deadline=None)
@@ -26,6 +38,31 @@ def test_patterns_of_each_test_by_itself(category: str) -> None:
     for leaf in every_leaf(FILE_FIELDS, FILE_OTHERS):
         check_patterns(leaf, category)
         check_bounds(leaf, category)
+
+
+CONNECTION_TREES = trees(["destination.address", "process.executable"], [Exists("container.id")])
+
+
+@settings(deadline=None)
+@given(CONNECTION_TREES)
+def test_patterns_pass_the_connections_that_a_rule_matches(tree: AnyNode) -> None:
+    check_others(tree, "network_connection", CONNECTIONS)
+
+
+@settings(deadline=None)
+@given(PROCESS_TREES)
+def test_patterns_pass_the_accesses_that_a_rule_matches(tree: AnyNode) -> None:
+    check_others(tree, "process_access", ACCESSES)
+
+
+def check_others(tree: AnyNode, category: str, contexts: tuple[Context, ...]) -> None:
+    patterns = build_open_patterns(tree, CATEGORIES[category], "rule")
+    assert not any(pattern.asks_opens or pattern.asks_changes for pattern in patterns)
+    for context in contexts:
+        event = context.event
+        assert isinstance(event, BulkEvent)
+        if not any(passes(pattern, event, in_container=context.container is not None) for pattern in patterns):
+            assert not walk(tree, context)
 
 
 def check_patterns(tree: AnyNode, category: str) -> None:

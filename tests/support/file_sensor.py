@@ -1,4 +1,4 @@
-"""A sensor for files alone, for tests and benches: load one program, put a policy in force, read its records."""
+"""A sensor of the bulk ring alone, for tests and benches: load one program, put a policy in force, read its records."""
 
 import contextlib
 import os
@@ -11,14 +11,14 @@ from monitor.bpf import tracefs
 from monitor.bpf.libbpf import BpfObject
 from monitor.bpf.open_policy import OpenPolicy, make_seed, read_seed
 from monitor.bpf.ring import Ring
-from monitor.model.events import FileChange, FileOpen
+from monitor.model.events import FileChange, FileOpen, NetworkConnection, ProcessAccess
 from monitor.model.interest import OpenPattern
 from monitor.wire.decoder import decode_record
 
 OBJECT = Path(__file__).resolve().parents[2] / "ebpf" / "build" / "sensors.bpf.o"
 RING_BYTES = 8 << 20
 
-EventT = TypeVar("EventT", FileOpen, FileChange)
+EventT = TypeVar("EventT", FileOpen, FileChange, ProcessAccess, NetworkConnection)
 
 
 class FileSensor(Generic[EventT]):

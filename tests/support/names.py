@@ -36,6 +36,13 @@ class Doer:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def children(self) -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def do(self, code: str) -> str:
         """:data:`DONE`, :data:`REFUSED` for EPERM and EACCES, else what was wrong."""
         assert self._process.stdin is not None
@@ -46,12 +53,13 @@ class Doer:
 
 
 @contextmanager
-def doing(cgroup: Path, folder: Path, prelude: str = "") -> Iterator[Doer]:
-    """A doer in a cgroup; each act begins in ``folder``. ``prelude``: what acts can call."""
+def doing(cgroup: Path | None, folder: Path, prelude: str = "") -> Iterator[Doer]:
+    """A doer, in a cgroup; each act begins in ``folder``. ``prelude``: what acts can call."""
 
     command = ["/usr/bin/python3", "-c", prelude + _DOER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        (cgroup / "cgroup.procs").write_text(str(process.pid))
+        if cgroup is not None:
+            (cgroup / "cgroup.procs").write_text(str(process.pid))
         yield Doer(process)
 
 

@@ -1,4 +1,4 @@
-"""The sensors' own tests under other kernels: facts of processes, which opens and changes are reported."""
+"""The sensors' own tests under other kernels: facts of processes; which opens, changes and other calls are reported."""
 
 import pytest
 
@@ -12,6 +12,8 @@ FILES = (
     "tests/kernel/test_process_sensor.py",
     "tests/kernel/test_process_arguments.py",
     "tests/kernel/test_change_sensor.py",
+    "tests/kernel/test_access_sensor.py",
+    "tests/kernel/test_connection_sensor.py",
     *(f"tests/kernel/test_open_filter_{what}.py" for what in ("paths", "access", "failures", "scopes", "policy")),
 )
 NOT_ON_OVERLAY = "tests/kernel/test_process_sensor.py::test_an_exec_has_program_arguments_folder_and_parent"

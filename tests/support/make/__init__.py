@@ -15,6 +15,7 @@ from tests.support.make.events import (
     cgroup_attach,
     cgroup_create,
     cgroup_remove,
+    connection,
     exec,
     exec_failed,
     exit,
@@ -23,6 +24,7 @@ from tests.support.make.events import (
     fork,
     later,
     loss,
+    process_access,
     tick,
 )
 from tests.support.make.rules import correlation, is_file, is_program, rule, rule_set
@@ -42,6 +44,7 @@ __all__ = [
     "cgroup_attach",
     "cgroup_create",
     "cgroup_remove",
+    "connection",
     "container",
     "context",
     "contexts",
@@ -60,6 +63,7 @@ __all__ = [
     "loss",
     "names",
     "play",
+    "process_access",
     "rule",
     "rule_set",
     "tick",

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from monitor.model.events import (
+    AccessKind,
     CgroupAttach,
     CgroupCreate,
     CgroupRemove,
@@ -14,6 +15,8 @@ from monitor.model.events import (
     FileOpen,
     LossReport,
     Namespaces,
+    NetworkConnection,
+    ProcessAccess,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
@@ -141,6 +144,16 @@ def file_change(path: str = "/etc/passwd", action: str = "rename", **facts: Any)
         "file_mode": 0,
     }
     return FileChange(**_task({**defaults, **facts}))
+
+
+def process_access(action: str = "memory-read", **facts: Any) -> ProcessAccess:
+    """A process got hold of another one."""
+    return ProcessAccess(**_task({"action": AccessKind(action), "target_pid": 7, **facts}))
+
+
+def connection(address: str = "/run/x.sock", **facts: Any) -> NetworkConnection:
+    """A process connected to a Unix socket."""
+    return NetworkConnection(**_task({"transport": "unix", "address": address, **facts}))
 
 
 def tick(ktime_ns: int) -> Tick:

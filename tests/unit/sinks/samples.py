@@ -6,11 +6,15 @@ from monitor.engine.images import ImageBuilder
 from monitor.model.alert import Alert, Contribution, Detection, Risk, Verdict
 from monitor.model.container import Container
 from monitor.model.events import (
+    AccessKind,
     AnyEvent,
     ChangeAction,
+    Denial,
     FileChange,
     FileOpen,
     Namespaces,
+    NetworkConnection,
+    ProcessAccess,
     ProcessExec,
     ProcessExecFailed,
     ProcessExit,
@@ -98,6 +102,20 @@ def change_event(path: str = "/etc/cron.d/x", action: str = "rename", **changes:
         "file_mode": 0,
     }
     return FileChange(**(fields | changes))
+
+
+def access_event(action: str = "ptrace-attach", **changes: Any) -> ProcessAccess:
+    target = {"target_pid": 7, "target_tgid": Tgid(77), "target_executable": "/usr/sbin/sshd"}
+    return ProcessAccess(**(task() | {"action": AccessKind(action)} | target | changes))
+
+
+def connection_event(address: str = "/run/docker.sock", **changes: Any) -> NetworkConnection:
+    return NetworkConnection(**(task() | {"transport": "unix", "address": address} | changes))
+
+
+def denial_event(action: str, path: str, **changes: Any) -> Denial:
+    facts = {"tier": "lsm", "generation": 1, "terms": (0,), "inode": 0, "device": 0, "file_mode": 0}
+    return Denial(**(task() | {"path": path, "action": action} | facts | changes))
 
 
 def open_event(path: str = "/etc/shadow", **changes: Any) -> FileOpen:

@@ -163,6 +163,46 @@ def test_a_change_by_descriptor_has_the_file() -> None:
     assert found["file"] == file
 
 
+def test_an_access_names_its_target() -> None:
+    found = document(samples.context(samples.access_event()))
+
+    assert found["event"]["action"] == "ptrace-attach"
+    assert (found["event"]["category"], found["event"]["type"]) == (["process"], ["access"])
+    target = {"executable": "/usr/sbin/sshd", "name": "sshd", "pid": 77, "vpid": 7}
+    assert found["target"] == {"process": target}
+
+
+def test_of_a_target_that_nobody_knows_the_number_is_told() -> None:
+    found = document(samples.context(samples.access_event("memory-read", target_tgid=0, target_executable="")))
+
+    assert found["target"] == {"process": {"vpid": 7}}
+
+
+def test_a_connection_has_its_destination() -> None:
+    found = document(samples.context(samples.connection_event("@a")))
+
+    assert (found["network"], found["destination"]) == ({"transport": "unix"}, {"address": "@a"})
+    assert (found["event"]["category"], found["event"]["type"]) == (["network"], ["connection", "start"])
+
+
+@pytest.mark.parametrize(
+    ("action", "category", "kind", "what"),
+    [
+        ("connect", "network", "connection", {"destination": {"address": "/x/y"}}),
+        ("send", "network", "connection", {"destination": {"address": "/x/y"}}),
+        ("process-access", "process", "access", {"target": {"process": {"executable": "/x/y", "name": "y"}}}),
+        ("traceme", "process", "access", {"target": {"process": {"executable": "/x/y", "name": "y"}}}),
+    ],
+)
+def test_a_denial_says_what_it_was_about(action: str, category: str, kind: str, what: dict[str, Any]) -> None:
+    found = document(samples.context(samples.denial_event(action, "/x/y")))
+
+    assert found["event"]["action"] == f"{action}-denied"
+    assert (found["event"]["category"], found["event"]["type"]) == ([category], [kind, "denied"])
+    assert found | what == found
+    assert "file" not in found
+
+
 def test_a_failed_open_tells_no_facts_of_a_file() -> None:
     event = samples.open_event("../x", errno=13, fd=-1, is_path_claimed=True, is_read=False)
     found = document(samples.context(event))

@@ -56,6 +56,8 @@ def all_documents() -> Iterator[dict[str, object]]:
         samples.open_event(is_upper_layer=True),
         samples.open_event(errno=2, is_path_claimed=True),
         samples.failed_event(),
+        samples.access_event(),
+        samples.connection_event(),
         samples.fork_event(),
         samples.exit_event(),
         samples.exit_event(signal=9),

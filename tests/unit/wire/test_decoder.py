@@ -3,7 +3,18 @@
 import pytest
 
 from monitor.model.arguments import CUT
-from monitor.model.events import CgroupCreate, ChangeAction, FileChange, FileOpen, ProcessExec, ProcessExit, ProcessFork
+from monitor.model.events import (
+    AccessKind,
+    CgroupCreate,
+    ChangeAction,
+    FileChange,
+    FileOpen,
+    NetworkConnection,
+    ProcessAccess,
+    ProcessExec,
+    ProcessExit,
+    ProcessFork,
+)
 from monitor.wire import _layout as layout
 from monitor.wire.decoder import DecodeError, decode_record
 
@@ -173,6 +184,42 @@ def test_the_beginning_of_either_name_may_be_missing() -> None:
 def test_an_unknown_change_is_refused() -> None:
     with pytest.raises(DecodeError, match="unknown action 99"):
         a_change(99)
+
+
+def an_access(kind: int, **fields: int) -> ProcessAccess:
+    strings = {"executable": b"/usr/bin/\xff"}
+    event = decode(
+        build_record("process_access_event", strings, type=layout.EVENT_PROCESS_ACCESS, action=kind, **fields)
+    )
+    assert isinstance(event, ProcessAccess)
+    return event
+
+
+def test_an_access_has_its_target() -> None:
+    event = an_access(layout.ACCESS_SEIZE, target_tgid=7, target_start_boottime_ns=8, target_pid=9)
+
+    assert (event.action, event.target_tgid, event.target_start_boottime_ns, event.target_pid) == (
+        AccessKind.SEIZE, 7, 8, 9,
+    )  # fmt: skip
+    assert event.target_executable == "/usr/bin/\\xff"
+
+
+def test_an_unknown_access_is_refused() -> None:
+    with pytest.raises(DecodeError, match="unknown action 99"):
+        an_access(99)
+
+
+def test_a_connection_has_the_address_of_the_other_end() -> None:
+    record = build_record(
+        "unix_connection_event", {"address": b"@a@b"}, type=layout.EVENT_UNIX_CONNECTION, inode=3, device=4,
+        file_flags=layout.FILE_PATH_TRUNCATED,
+    )  # fmt: skip
+
+    event = decode(record)
+
+    assert isinstance(event, NetworkConnection)
+    assert (event.transport, event.address, event.inode, event.device) == ("unix", "@a@b", 3, 4)
+    assert event.is_path_truncated
 
 
 def test_a_cgroup_event_is_about_its_subject() -> None:
