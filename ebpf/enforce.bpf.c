@@ -12,6 +12,7 @@
 #include "open_flags.bpf.h"
 #include "policy_arguments.bpf.h"
 #include "policy_parent.bpf.h"
+#include "policy_script.bpf.h"
 #include "system_path.bpf.h"
 
 #define OPENED_FOR_EXEC 0x20 /* __FMODE_EXEC in f_flags */
@@ -32,8 +33,8 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	struct file *file = bprm->file;
 	struct judgement judgement;
 	struct slot *slot;
+	bool is_script, is_denied;
 	u32 file_flags;
-	bool is_denied;
 
 	if (!judgement_begin(&judgement, POLICY_EXEC, task))
 		return false;
@@ -48,9 +49,14 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	if (!slot)
 		return judge_blindly(&judgement);
 	judge_parent(&judgement, slot, task);
+	is_script = hook == DENIAL_EXEC_CHECK || is_script_file(bprm);
+	if (!is_script)
+		judge_script_name(&judgement, slot, bprm);
 	judge_file(&judgement, file->f_inode, POLICY_EXECUTABLE);
 	path_resolve(slot, file->f_path.mnt, file->f_path.dentry, task);
 	judge_path(&judgement, slot, POLICY_EXECUTABLE);
+	if (is_script)
+		judge_script_file(&judgement, slot, file->f_inode);
 	is_denied = judgement.summary && judgement_conclude(&judgement);
 	if (is_denied && is_asked(&judgement, POLICY_ARGUMENTS))
 		is_denied = judge_arguments(&judgement, slot, bprm, source == ARGS_BY_ADDRESS ? task->mm : bprm->mm,

@@ -108,6 +108,8 @@ static __always_inline bool judge_blindly(struct judgement *judgement)
 	judge_unread(judgement, POLICY_PARENT_END);
 	judge_unread(judgement, POLICY_FILE);
 	judge_unread(judgement, POLICY_FILE_END);
+	judge_unread(judgement, POLICY_SCRIPT);
+	judge_unread(judgement, POLICY_SCRIPT_END);
 	judge_unread(judgement, POLICY_SYSTEM_FILE);
 	return judgement_conclude(judgement);
 }

@@ -230,11 +230,11 @@ __weak __noinline int judgement_conclude(struct judgement *judgement)
 	vector = policy_vector(judgement->indices[POLICY_EVENT]);
 	for (u32 word = 0; word < POLICY_WORDS && judgement->summary >> word; word++)
 		judgement->terms[word] = vector[word];
-	for (u32 subject = 0; subject <= POLICY_SUBJECT_FILE; subject++) {
+	for (u32 subject = 0; subject < POLICY_SUBJECTS; subject++) {
 		if (judged >> 2 * subject & 3)
 			conclude_subject(judgement, subject);
 	}
-	for (u32 dimension = 2 * (POLICY_SUBJECT_FILE + 1); dimension < POLICY_EVENT; dimension++) {
+	for (u32 dimension = 2 * POLICY_SUBJECTS; dimension < POLICY_EVENT; dimension++) {
 		if (!(judged >> dimension & 1))
 			continue;
 		vector = policy_vector(judgement->indices[dimension]);
@@ -259,7 +259,7 @@ __weak __noinline int judgement_is_by_file(struct judgement *judgement)
 	if (!judgement)
 		return 0; /* for the verifier */
 	enforced = policy_vector(judgement->enforced);
-	for (u32 subject = 0; subject <= POLICY_SUBJECT_FILE; subject++) {
+	for (u32 subject = 0; subject < POLICY_SUBJECTS; subject++) {
 		const u64 *beginning = policy_vector(judgement->indices[2 * subject]);
 		const u64 *end = policy_vector(judgement->indices[2 * subject + 1]);
 

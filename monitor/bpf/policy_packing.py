@@ -28,6 +28,8 @@ NUMBERS: Final = {
     Dimension.PARENT_END: layout.POLICY_PARENT_END,
     Dimension.FILE: layout.POLICY_FILE,
     Dimension.FILE_END: layout.POLICY_FILE_END,
+    Dimension.SCRIPT: layout.POLICY_SCRIPT,
+    Dimension.SCRIPT_END: layout.POLICY_SCRIPT_END,
     Dimension.ACCESS: layout.POLICY_ACCESS,
     Dimension.FLAGS: layout.POLICY_FLAGS,
     Dimension.CAPABILITIES: layout.POLICY_CAPABILITIES,

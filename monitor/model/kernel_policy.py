@@ -50,6 +50,8 @@ class Dimension(enum.Enum):
     PARENT_END = ("parent's executable", Lookup.END)
     FILE = ("file", Lookup.BEGINNING)
     FILE_END = ("file", Lookup.END)
+    SCRIPT = ("script", Lookup.BEGINNING)
+    SCRIPT_END = ("script", Lookup.END)
     ACCESS = ("access", Lookup.BITS)
     FLAGS = ("flags", Lookup.BITS)
     CAPABILITIES = ("capabilities", Lookup.BITS)
@@ -85,6 +87,7 @@ SUBJECTS = (
     (Dimension.EXECUTABLE, Dimension.EXECUTABLE_END),
     (Dimension.PARENT, Dimension.PARENT_END),
     (Dimension.FILE, Dimension.FILE_END),
+    (Dimension.SCRIPT, Dimension.SCRIPT_END),
 )
 """Whose path it is: of each the two lookups."""
 KnownVectors = tuple[int, ...]

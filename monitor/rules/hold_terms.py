@@ -12,6 +12,8 @@ from monitor.rules.kernel_terms import tests_of
 _REASONS: Final = {
     Dimension.ARGUMENTS: "the arguments that can be read while a program is held are the old program's to change",
     Dimension.ACCESS: "what is held does not say whether the file is opened for reading or writing",
+    Dimension.SCRIPT: "which script a program runs is not known while its interpreter is held",
+    Dimension.SCRIPT_END: "which script a program runs is not known while its interpreter is held",
     Dimension.CAPABILITIES: "what a program may do is known only once it runs",
 }
 _FLAG_REASONS: Final = {

@@ -71,7 +71,8 @@ all that changes, replaces or removes it."""
 
 _KNOWN_OF_OPENS: Final = frozenset({Dimension.ACCESS, Dimension.SYSTEM_FILE})
 _PROGRAM_DIMENSIONS: Final = frozenset({Dimension.EXECUTABLE, Dimension.EXECUTABLE_END, Dimension.FLAGS})
-_UNKNOWN_OF_MAPPINGS: Final = frozenset({Dimension.ARGUMENTS, Dimension.CAPABILITIES})
+_SCRIPT: Final = frozenset({Dimension.SCRIPT, Dimension.SCRIPT_END})
+_UNKNOWN_OF_MAPPINGS: Final = _SCRIPT | {Dimension.ARGUMENTS, Dimension.CAPABILITIES}
 _LIBRARIES: Final = (
     "/lib/libc.so.6",
     "/lib64/libc.so.6",
@@ -143,6 +144,8 @@ def build_rule_terms(rule: Rule, category: str, condition: AnyNode) -> tuple[Pol
     terms = build_terms(condition)
     if events[0] not in {EXEC, OPEN} and any(not _KNOWN_OF_OPENS.isdisjoint(asked) for asked in terms):
         raise NotDecidable("it asks for what the kernel knows of opens alone")
+    if events != (EXEC,) and any(not _SCRIPT.isdisjoint(asked) for asked in terms):
+        raise NotDecidable("which script a program runs is known to the kernel only when it starts")
     if CATEGORIES[category].writes_only:
         return tuple(term for asked in terms for term in _build_write_terms(rule, asked, events[1:]))
     if events == (EXEC,):

@@ -31,6 +31,7 @@ class NotDecidable(ValueError):
 _PATHS: Final = {
     "process.executable": (Dimension.EXECUTABLE, Dimension.EXECUTABLE_END),
     "process.parent.executable": (Dimension.PARENT, Dimension.PARENT_END),
+    "process.script": (Dimension.SCRIPT, Dimension.SCRIPT_END),
     "file.path": (Dimension.FILE, Dimension.FILE_END),
     "target.process.executable": (Dimension.FILE, Dimension.FILE_END),
     "destination.address": (Dimension.FILE, Dimension.FILE_END),
@@ -43,6 +44,7 @@ SYSTEM_KEY: Final = "/"
 _NAMES: Final = {
     "process.name": Dimension.EXECUTABLE_END,
     "process.parent.name": Dimension.PARENT_END,
+    "process.script_name": Dimension.SCRIPT_END,
     "file.name": Dimension.FILE_END,
     "target.process.name": Dimension.FILE_END,
 }

@@ -79,7 +79,7 @@ def measure_matcher(twin: PolicyTwin, options: argparse.Namespace) -> None:
     """The terms of a path that has been walked: events, container, two tries, the AND."""
     for count in TERMS:
         put_in_force(twin.policy, build(count, about_programs))
-        twin.tell(Facts(paths=(PATH, b"", b"")))
+        twin.tell(Facts(paths=(PATH,)))
         readings = [twin.time("twin_time_matcher", options.count) for _ in range(options.rounds)]
         row(f"matcher, path of {len(PATH)} bytes, {count:,} terms", readings, "ns", "80 ns" if count == 1024 else "")
 

@@ -13,7 +13,8 @@
 #define TWIN_EXECUTABLE (POLICY_EXECUTABLE / 2)
 #define TWIN_PARENT (POLICY_PARENT / 2)
 #define TWIN_FILE (POLICY_FILE / 2)
-#define TWIN_PATHS 3
+#define TWIN_SCRIPT (POLICY_SCRIPT / 2)
+#define TWIN_PATHS 4
 
 /* Written by tests/support/policy_twin.py. */
 struct twin_facts {
@@ -113,6 +114,7 @@ static __always_inline bool twin_judge(struct judgement *judgement, struct slot 
 	if (!twin_judge_numbers(judgement))
 		return false;
 	twin_judge_path(judgement, slot, TWIN_PARENT);
+	twin_judge_path(judgement, slot, TWIN_SCRIPT);
 	twin_judge_path(judgement, slot, TWIN_EXECUTABLE);
 	if (twin_facts.event == POLICY_OPEN)
 		twin_judge_path(judgement, slot, TWIN_FILE);

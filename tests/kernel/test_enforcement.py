@@ -66,6 +66,34 @@ def test_each_way_to_name_it(denier: Denier, program: Path, tmp_path: Path, dete
     assert [denial.path for denial in denier.denials()] == [str(program)]
 
 
+SCRIPTS = {
+    "by its path": ("process.script: {script}", "{script}", True),
+    "by its name": ("process.script_name: THE.script", "{script}", True),
+    "by its folder, of the one interpreter": ("process.script|startswith: '{folder}', Image: {dash}", "{script}", True),
+    "of another interpreter": ("process.script|startswith: '{folder}', Image: /bin/false", "{script}", False),
+    "called from its folder, by its path": ("process.script: {script}", "./The.script", TIER == "lsm"),
+    "called from its folder, by its name": ("process.script|endswith: /the.script", "./The.script", True),
+    "by a link, by its path": ("process.script: {script}", "{folder}/link", TIER == "lsm"),
+    "whatever is not it": ("process.script|startswith: '{folder}', process.name: dash", "{dash}", False),
+}
+"""How the rule names a script, how it is called, and whether that is denied: by the file only before it is read."""
+
+
+@pytest.mark.parametrize("how", SCRIPTS)
+def test_a_script_is_denied(denier: Denier, tmp_path: Path, how: str) -> None:
+    asked, called, is_denied = SCRIPTS[how]
+    script, dash, mark = tmp_path / "The.script", Path("/bin/dash").resolve(), tmp_path / "mark"
+    script.write_text(f"#!{dash}\n: > {mark}\n")
+    script.chmod(0o755)
+    asked, called = (text.format(script=script, folder=tmp_path, dash=dash) for text in (asked, called))
+    deny(denier, tmp_path, f"{{s: {{{asked}}}, condition: s}}")
+    (tmp_path / "link").hardlink_to(script)
+
+    answer = denier.run("/bin/sh", "-c", f"cd '{tmp_path}' && '{called}' -c 'exit 0'; exit $?")
+    assert (answer != 0, mark.exists()) == (is_denied, not is_denied and "dash" not in called)
+    assert len(denier.denials()) == is_denied
+
+
 @pytest.mark.parametrize(
     ("length", "on_truncated", "is_denied"), [(4095, "alert", True), (4096, "deny", True), (4096, "alert", False)]
 )

@@ -31,7 +31,17 @@ from tests.property import test_argument_automaton as arguments
 from tests.property.test_kernel_policy import FILE_LEAVES, PROCESS_LEAVES, trees_of
 from tests.support import policy_twin, rule_texts
 from tests.support.kernel_matcher import match
-from tests.support.policy_twin import BY_ADDRESS, BY_PAGE_TABLES, EXECUTABLE, FILE, PARENT, Facts, PolicyTwin, lie
+from tests.support.policy_twin import (
+    BY_ADDRESS,
+    BY_PAGE_TABLES,
+    EXECUTABLE,
+    FILE,
+    PARENT,
+    SCRIPT,
+    Facts,
+    PolicyTwin,
+    lie,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -40,7 +50,7 @@ CAPABILITIES = [
     f"CAP_{name}" for name in ("CHOWN", "KILL", "SETUID", "NET_RAW", "SYS_ADMIN", "SYSLOG", "BPF", "FOWNER")
 ]
 """As many as a policy may name."""
-PROGRAMS = ["process.executable", "process.parent.executable"]
+PROGRAMS = ["process.executable", "process.parent.executable", "process.script"]
 HOSTILE: list[AnyNode] = [
     *(Text(field, how, (LONGEST,)) for field in PROGRAMS for how in ("exact", "prefix", "suffix")),
     *(Text(field, how, ("€", "/€/sh", "/\x01", "\n")) for field in PROGRAMS for how in ("prefix", "suffix")),
@@ -89,6 +99,7 @@ UNREADABLE = frozenset({NUMBERS[each] for each in (Dimension.ARGUMENTS, Dimensio
 NAMING: list[tuple[str, AnyNode]] = [
     ("process_creation", Text("process.executable", "exact", ("/usr/bin/bash", "/x"))),
     ("process_creation", Text("process.parent.executable", "exact", ("/usr/bin/bash",))),
+    ("process_creation", Text("process.script", "exact", ("/usr/bin/bash", "/x"))),
     ("file_access", And((Text("file.path", "exact", ("/etc/shadow",)), Not(Text("file.path", "suffix", ("/x",)))))),
 ]
 """Rules about exact paths, so that there is a file to be known."""
@@ -96,6 +107,7 @@ PATH_DIMENSIONS = {
     EXECUTABLE: frozenset({layout.POLICY_EXECUTABLE, layout.POLICY_EXECUTABLE_END}),
     PARENT: frozenset({layout.POLICY_PARENT, layout.POLICY_PARENT_END}),
     FILE: frozenset({layout.POLICY_FILE, layout.POLICY_FILE_END}),
+    SCRIPT: frozenset({layout.POLICY_SCRIPT, layout.POLICY_SCRIPT_END}),
 }
 SOURCES = [BY_ADDRESS, BY_PAGE_TABLES] if " page_offset_base\n" in Path("/proc/kallsyms").read_text() else [BY_ADDRESS]
 """Where the kernel does not tell where it maps all memory, argv is read by address alone, as by the product."""
@@ -135,7 +147,7 @@ def text_of(path: bytes) -> str:
 def events(draw: st.DrawFn) -> Event:
     """Everything read, most of the time."""
     is_exec, slot, argv = draw(st.booleans()), draw(st.sampled_from(sorted(CONTAINERS))), draw(ARGVS)
-    paths = draw(PATHS), draw(PATHS), draw(PATHS.filter(bool))
+    paths = draw(PATHS), draw(PATHS), draw(PATHS.filter(bool)), draw(PATHS)
     flags = draw(st.sets(st.sampled_from(sorted(FLAGS))))
     upper, runtime_init = draw(st.sampled_from([None, False, True])), draw(st.booleans())
     capabilities = draw(st.sets(st.sampled_from([*CAPABILITIES, "CAP_SYS_TIME"])))
@@ -144,6 +156,7 @@ def events(draw: st.DrawFn) -> Event:
     context = rule_texts.event(
         **{} if is_exec else {"file__path": text_of(paths[FILE]), "file__access": sorted(access)},
         process__executable=text_of(paths[EXECUTABLE]),
+        process__script=text_of(paths[SCRIPT]),
         **{"process__parent__executable": text_of(paths[PARENT])} if paths[PARENT] else {},
         process__args=[text_of(argument) for argument in argv],
         process__thread__capabilities__effective=sorted(capabilities),
@@ -177,8 +190,8 @@ UPPER = {None: layout.FILE_UPPER_UNKNOWN, True: layout.FILE_UPPER_LAYER, False: 
 @st.composite
 def obscured(draw: st.DrawFn, facts: Facts, context: Context) -> tuple[Facts, Context, frozenset[int]]:
     """The same with some of it unread: heads of paths, whole paths, flags, argv."""
-    truncated = draw(st.frozensets(st.sampled_from([EXECUTABLE, PARENT, FILE])))
-    lost = draw(st.frozensets(st.sampled_from([EXECUTABLE, PARENT, FILE])))
+    truncated = draw(st.frozensets(st.sampled_from(sorted(PATH_DIMENSIONS))))
+    lost = draw(st.frozensets(st.sampled_from(sorted(PATH_DIMENSIONS))))
     others = draw(st.frozensets(st.sampled_from(sorted(UNREADABLE))))
     if facts.event == layout.POLICY_OPEN:
         others -= {layout.POLICY_ARGUMENTS}
@@ -341,8 +354,8 @@ def test_a_path_begins_where_it_begins_however_long_it_is(twin: PolicyTwin, leng
     put_in_force(twin, policy_of(Text("process.executable", "prefix", ("/tmp/",))))
 
     for path in (b"/tmp/".ljust(length, b"x"), b"/TMP/".ljust(length, b"x")):
-        assert twin.judge(Facts(paths=(path, b"", b""))) == (1, True)
-    assert twin.judge(Facts(paths=(b"/tmq/".ljust(length, b"x"), b"", b""))) == (0, False)
+        assert twin.judge(Facts(paths=(path,))) == (1, True)
+    assert twin.judge(Facts(paths=(b"/tmq/".ljust(length, b"x"),))) == (0, False)
 
 
 @pytest.mark.parametrize("how", ["exact", "prefix", "suffix"])
@@ -350,10 +363,10 @@ def test_the_longest_key(twin: PolicyTwin, how: str) -> None:
     put_in_force(twin, policy_of(Text("process.executable", how, (LONGEST,))))  # type: ignore[arg-type]
 
     path, more = LONGEST.encode(), b"/k"
-    assert twin.judge(Facts(paths=(path, b"", b""))) == (1, True)
-    assert twin.judge(Facts(paths=(path[:-1], b"", b""))) == (0, False)
-    assert twin.judge(Facts(paths=(path + more, b"", b"")))[1] is (how == "prefix")
-    assert twin.judge(Facts(paths=(more + path, b"", b"")))[1] is (how == "suffix")
+    assert twin.judge(Facts(paths=(path,))) == (1, True)
+    assert twin.judge(Facts(paths=(path[:-1],))) == (0, False)
+    assert twin.judge(Facts(paths=(path + more,)))[1] is (how == "prefix")
+    assert twin.judge(Facts(paths=(more + path,)))[1] is (how == "suffix")
 
 
 @pytest.mark.parametrize("on_truncated", ["alert", "deny"])
@@ -389,5 +402,5 @@ def test_unread_and_negated_the_rule_says_what_happens(twin: PolicyTwin) -> None
     tree = Not(Text("process.executable", "prefix", ("/usr/",)))
     for on_truncated in ("alert", "deny"):
         put_in_force(twin, policy_of(tree, on_truncated=on_truncated))
-        facts = Facts(paths=(b"r/bin/sh", b"", b""), truncated=frozenset({EXECUTABLE}))
+        facts = Facts(paths=(b"r/bin/sh",), truncated=frozenset({EXECUTABLE}))
         assert twin.judge(facts)[1] is (on_truncated == "deny")

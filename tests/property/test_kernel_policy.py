@@ -15,7 +15,10 @@ from monitor.rules.kernel_terms import NotDecidable
 from tests.support.kernel_matcher import match
 from tests.support.rule_trees import ACCESSES, CONNECTIONS, EXECS, OPENS, every_leaf, walk
 
-FIELDS = ["process.executable", "process.name", "process.parent.executable", "process.parent.name"]
+FIELDS = [
+    *("process.executable", "process.name", "process.parent.executable", "process.parent.name"),
+    *("process.script", "process.script_name"),
+]
 PROCESS_LEAVES: list[AnyNode] = [
     *(Text(field, how, ("sh", "/usr/bin/bash", "/tmp")) for field in FIELDS for how in ("exact", "prefix", "suffix")),
     Text("process.command_line", "contains", ("x", "a")),

@@ -21,6 +21,7 @@ _TEXTS = {
     "executable": "process.executable",
     "parent's executable": "process.parent.executable",
     "file": "file.path",
+    "script": "process.script",
     "kernel's own file": "file.system_path",
 }
 _FILES = {ProcessAccess: "target.process.executable", NetworkConnection: "destination.address"}

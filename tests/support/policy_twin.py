@@ -22,9 +22,10 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "kernel" / "policy_twin.bp
 BY_PAGE_TABLES, BY_ADDRESS = 0, 1
 """How argv is read: enum args_source."""
 ARGS_BYTES_READ_MAX: Final = 256 << 10
-EXECUTABLE, PARENT, FILE = range(3)
+EXECUTABLE, PARENT, FILE, SCRIPT = range(4)
 """Places of :attr:`Facts.paths`."""
-_FACTS: Final = struct.Struct("<5Q6I3I3I")
+_FACTS: Final = struct.Struct("<5Q6I4I4I")
+_PATHS: Final = 4
 _PATH_ROOM: Final = 4096
 PATH_BYTES_MAX: Final = _PATH_ROOM - 1
 _TERMS: Final = struct.Struct(f"<{layout.POLICY_WORDS}Q")
@@ -52,8 +53,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What the kernel sees of one event."""
 
     event: int = layout.POLICY_EXEC
-    paths: tuple[bytes, bytes, bytes] = (b"", b"", b"")
-    """Of the program, its parent's, the file; at most 4,095 bytes."""
+    paths: tuple[bytes, ...] = ()
+    """Of the program, its parent's, the file, the script, those left out are empty; at most 4,095 bytes."""
     access: int = 0
     flags: int = 0
     capabilities: int = 0
@@ -70,7 +71,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Dimensions that cannot be read."""
     truncated: frozenset[int] = frozenset()
     """Paths whose head is missing."""
-    known: tuple[int, int, int] = (0, 0, 0)
+    known: tuple[int, int, int, int] = (0, 0, 0, 0)
     """By path: the number of what the file is known as; 0: it is none that terms name."""
 
 
@@ -139,9 +140,10 @@ class PolicyTwin:
     def tell(self, facts: Facts) -> None:
         """Write the facts where the programs read them."""
         address = self._memory.lay(facts.args, facts.args_at)
+        lengths = [len(path) for path in facts.paths] + [0] * (_PATHS - len(facts.paths))
         head = _FACTS.pack(
             *(facts.access, facts.flags, facts.capabilities, facts.user, address, facts.args_count, facts.args_source),
-            *(facts.event, facts.container, _bits(facts.unread), _bits(facts.truncated), *map(len, facts.paths)),
+            *(facts.event, facts.container, _bits(facts.unread), _bits(facts.truncated), *lengths),
             *facts.known,
         )
         self.object.variable_view("twin_facts")[:] = head

@@ -105,6 +105,7 @@ def test_without_lsm_each_rule_gets_what_can_decide_it(
     [
         ("{s: {Image|contains: x}, condition: s}", "process_creation", "no lookup for process.executable"),
         ("{s: {CommandLine|contains: x}, condition: s}", "file_access", "arguments of the program that does it"),
+        ("{s: {process.script: /x}, condition: s}", "file_access", "only when it starts"),
     ],
 )
 def test_what_the_kernel_cannot_do_is_only_told(tmp_path: Path, detection: str, category: str, why: str) -> None:

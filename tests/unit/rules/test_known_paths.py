@@ -8,6 +8,7 @@ from monitor.rules.kernel_policy import PolicyTerm, build_rule_terms
 from monitor.rules.known_paths import PATHS_MAX, find_known_paths, list_names
 
 IMAGE, PARENT, FILE = "process.executable", "process.parent.executable", "file.path"
+SCRIPT = "process.script"
 RULE = Rule("1", "rule", "", Severity.HIGH, "stable", response="deny")
 
 
@@ -24,13 +25,14 @@ def exact(field: str, *paths: str) -> Text:
 
 
 def test_each_path_leads_to_the_terms_that_name_it() -> None:
-    assert known(exact(IMAGE, "/a", "/b"), exact(IMAGE, "/b")) == {"/a": (0b01, 0, 0), "/b": (0b11, 0, 0)}
+    assert known(exact(IMAGE, "/a", "/b"), exact(IMAGE, "/b")) == {"/a": (0b01, 0, 0, 0), "/b": (0b11, 0, 0, 0)}
 
 
 def test_whose_path_it_is() -> None:
     both = And((exact(IMAGE, "/a"), exact(PARENT, "/b")))
-    assert known(both) == {"/a": (1, 0, 0), "/b": (0, 1, 0)}
-    assert known(exact(FILE, "/a"), category="file_access") == {"/a": (0, 0, 1)}
+    assert known(both) == {"/a": (1, 0, 0, 0), "/b": (0, 1, 0, 0)}
+    assert known(exact(FILE, "/a"), category="file_access") == {"/a": (0, 0, 1, 0)}
+    assert known(exact(SCRIPT, "/a")) == {"/a": (0, 0, 0, 1)}
 
 
 def test_a_socket_is_what_it_was_bound_to() -> None:
@@ -41,7 +43,7 @@ def test_a_socket_is_what_it_was_bound_to() -> None:
 
 
 def test_a_rule_is_case_insensitive_and_so_are_its_paths() -> None:
-    assert known(exact(IMAGE, "/usr/bin/Xorg")) == {"/usr/bin/xorg": (1, 0, 0)}
+    assert known(exact(IMAGE, "/usr/bin/Xorg")) == {"/usr/bin/xorg": (1, 0, 0, 0)}
 
 
 def test_what_is_left_out_is_left_out_by_name_alone() -> None:
@@ -51,7 +53,7 @@ def test_what_is_left_out_is_left_out_by_name_alone() -> None:
 
 def test_a_path_that_the_rest_of_the_term_excludes() -> None:
     tree = And((exact(IMAGE, "/a/sh", "/a/true"), Not(Text(IMAGE, "suffix", ("/sh",)))))
-    assert known(tree) == {"/a/true": (1, 0, 0)}
+    assert known(tree) == {"/a/true": (1, 0, 0, 0)}
 
 
 def test_parts_of_paths_are_no_files() -> None:
