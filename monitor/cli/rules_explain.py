@@ -131,7 +131,8 @@ def _explain_exception(exception: RuleException, today: date) -> Document:
 
 def _explain_pattern(pattern: OpenPattern) -> Document:
     where = [name for name, is_set in (("containers", pattern.in_containers), ("host", pattern.on_host)) if is_set]
-    access = [name for name, is_set in (("read", pattern.reads), ("write", pattern.writes)) if is_set]
+    kinds = (("read", pattern.reads), ("write", pattern.writes), ("connect", pattern.connected))
+    access = [name for name, is_set in (*kinds, ("process", pattern.accessed)) if is_set]
     return {
         "kind": pattern.kind.name.lower(),
         "text": pattern.text,
@@ -204,7 +205,7 @@ def _show_single(document: Document) -> None:
         state = "expired" if exception["expired"] else f"until {exception['expires']}"
         _show_lines(f"but not ({exception['owner']}, {state}: {exception['reason']})", exception["when"])
     if document["kernel_patterns"]:
-        click.echo("\nthe kernel sends opens of:")
+        click.echo("\nthe kernel sends events about:")
         rows = [
             (pattern["kind"], pattern["text"], ",".join(pattern["where"]), ",".join(pattern["access"]))
             for pattern in document["kernel_patterns"]

@@ -40,6 +40,8 @@ PREVENTIONS: Final = (
     "no_kernel_writes",
     "no_memfd",
     "no_package_managers",
+    "no_ptrace",
+    "no_runtime_sockets",
     "no_shells",
     "no_tmpfs_programs",
 )

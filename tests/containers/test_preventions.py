@@ -141,6 +141,30 @@ def test_each_of_them_denies(scene: Scene, container: oci.Container) -> None:
         assert field(wait_for_denial(scene, container, name), "stockade.denial.tier") == TIER
 
 
+CONTACTS = (
+    ("no_ptrace", ("trace",), "ptrace-traceme", "traceme-denied"),
+    ("no_ptrace", ("read",), "memory-read", "process-access-denied"),
+    ("no_runtime_sockets", ("connect", "/run/docker.sock"), "connect", "connect-denied"),
+    ("no_runtime_sockets", ("connect", "/var/run/podman/../crio/crio.sock"), "", ""),
+)
+"""What BPF LSM alone denies, what is told where there is none, and of its denial. No runtime binds the last one so."""
+DONE, REFUSED = 0, 3
+
+
+def test_what_bpf_lsm_alone_denies_is_told_without_it(scene: Scene, container: oci.Container) -> None:
+    container.exec("mkdir", "-p", "/var/run/podman", "/var/run/crio")
+    for name, words, action, denial in CONTACTS:
+        is_denied = TIER == "lsm" and denial
+
+        assert container.exec("/opt/contact", *words, check=False).returncode == (REFUSED if is_denied else DONE)
+        if is_denied:
+            told = scene.tail.wait_for(has(event__kind="event", event__action=denial, container__id=container.id))
+            assert field(told, "stockade.denial.rules") == [name]
+        elif action:
+            scene.tail.wait_for(has(event__kind="event", event__action=action, container__id=container.id))
+            scene.tail.wait_for(has(event__kind="alert", rule__name=name, container__id=container.id))
+
+
 def test_what_lies_in_a_volume_is_drift_whatever_is_the_root_directory(scene: Scene) -> None:
     volume = scene.rootfs.with_name("volume")
     (volume / "proc").mkdir(parents=True, exist_ok=True)
