@@ -5,6 +5,7 @@ What is denied here is one program of this script's, in a machine that is thrown
 """
 
 import ctypes
+import errno
 import json
 import os
 import shutil
@@ -223,10 +224,14 @@ def deny() -> Facts:
     return facts
 
 
-def crash() -> Facts:
+def kill_it() -> None:
+    os.kill(main_pid(), signal.SIGKILL)
+
+
+def crash(kill_service: Callable[[], object] = kill_it) -> Facts:
     """Denial goes on while systemd starts another service."""
     restarts = int(show("NRestarts")["NRestarts"])
-    os.kill(main_pid(), signal.SIGKILL)
+    kill_service()
     tries: list[bool] = []
 
     def is_over() -> bool:
@@ -240,6 +245,50 @@ def crash() -> Facts:
         "tries": len(tries),
         "is_adopted": "taken over" in read_journal(),
     }
+
+
+def guard() -> Facts:
+    """Guards on: root is refused, and whom the first process starts takes over at once, after a crash and a restart."""
+    configure(mode="enforce", enforcement="{on_exit: keep, guards: on}")
+    restarted = call("systemctl", "restart", UNIT)
+    facts: Facts = {"restarted": restarted, "is_on": is_guarded(), "attacks": attack()}
+    facts["crash"] = crash(lambda: call("systemctl", "kill", "--signal=KILL", UNIT))
+    facts["is_on_after_crash"], facts["attacks_after_crash"] = is_guarded(), attack()
+    facts["by_hand"] = call("stockade", "run")
+    facts["restarted_again"] = call("systemctl", "restart", UNIT)
+    facts["is_on_again"], facts["is_denied"] = is_guarded(), not runs(CANARY)
+    facts["stopped"] = call("systemctl", "stop", UNIT)
+    facts["pins_after_stop"] = list_pins()
+    configure(mode="enforce", enforcement="{on_exit: keep}")
+    call("systemctl", "start", UNIT)
+    return facts
+
+
+def is_guarded() -> bool:
+    return bool(find_status().get("guards", {}).get("on"))
+
+
+def attack() -> dict[str, str]:
+    """What root tries, and how each try ends."""
+    pid = main_pid()
+    pin = next(path for path in PINS.rglob("link_*"))
+    tries: dict[str, Callable[[], object]] = {
+        "kill": lambda: os.kill(pid, signal.SIGKILL),
+        "stop": lambda: os.kill(pid, signal.SIGSTOP),
+        "memory": lambda: Path(f"/proc/{pid}/mem").open("rb").close(),
+        "unpin": pin.unlink,
+        "join": lambda: Path(f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs").write_text(str(os.getpid())),
+        "freeze": lambda: Path(f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.freeze").write_text("1"),
+    }
+    return {name: find_ending(act) for name, act in tries.items()}
+
+
+def find_ending(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "?")
+    return "done"
 
 
 def respond() -> Facts:
@@ -329,7 +378,7 @@ def uninstall() -> Facts:
 
 STEPS: tuple[Callable[[], Facts], ...] = (
     *(install, analyze, alert, reload, freeze, kill),
-    *(deny, respond, stop, hold, uninstall),
+    *(deny, guard, respond, stop, hold, uninstall),
 )
 
 

@@ -138,6 +138,25 @@ def test_it_denies_and_a_crash_leaves_no_gap(facts: Facts) -> None:
     assert (crash["ran"], crash["tries"] > 1) == (0, True)
 
 
+def test_root_is_refused_and_a_restart_takes_over_at_once(facts: Facts) -> None:
+    guarded = facts["guard"]
+    refused = dict.fromkeys(("kill", "stop", "unpin", "join", "freeze"), "EPERM") | {"memory": "EACCES"}
+
+    assert guarded["restarted"][0] == 0, guarded["restarted"][1]
+    assert guarded["is_on"]
+    assert guarded["attacks"] == refused
+    crash = guarded["crash"]
+    assert (crash["is_back"], crash["ran"], crash["tries"] > 1) == (True, 0, True)
+    assert guarded["is_on_after_crash"]
+    assert guarded["attacks_after_crash"] == refused
+    status, told = guarded["by_hand"]
+    assert status == 3, told
+    assert "guarded" in told
+    assert guarded["restarted_again"][0] == 0, guarded["restarted_again"][1]
+    assert (guarded["is_on_again"], guarded["is_denied"]) == (True, True)
+    assert guarded["stopped"][0] == 0, guarded["stopped"][1]
+
+
 def test_its_sandbox_lets_it_respond(facts: Facts) -> None:
     responded = facts["respond"]
     container = responded["container"]
