@@ -138,6 +138,10 @@ def _check_text(leaf: Text) -> None:
     for value in leaf.values:
         if not value.isascii() and value.upper() != value and not leaf.field.startswith(_ASCII_FOLDED):
             raise NotDecidable(f"the kernel knows the case of A to Z alone, not of {value[:40]!r}")
+        if "\\" in value:
+            raise NotDecidable(
+                f"a backslash in {value[:40]!r} also stands for bytes that are no text, in user space alone"
+            )
         if len(value.encode()) > PREFIX_BYTES_MAX:
             raise NotDecidable(f"{value[:40]!r}... is longer than the {PREFIX_BYTES_MAX} bytes of a kernel key")
 

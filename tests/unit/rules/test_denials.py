@@ -105,6 +105,7 @@ def test_without_lsm_each_rule_gets_what_can_decide_it(
     [
         ("{s: {Image|contains: x}, condition: s}", "process_creation", "no lookup for process.executable"),
         ("{s: {CommandLine|contains: x}, condition: s}", "file_access", "arguments of the program that does it"),
+        ("{s: {Image|endswith: '\\\\xff'}, condition: s}", "process_creation", "a backslash in"),
         ("{s: {process.script: /x}, condition: s}", "file_access", "only when it starts"),
     ],
 )
