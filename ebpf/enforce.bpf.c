@@ -17,6 +17,9 @@
 
 #define OPENED_FOR_EXEC 0x20 /* __FMODE_EXEC in f_flags */
 #define SIGKILL 9
+
+/* What is decided when it has taken place: in tier kill all, in tier lsm what cannot be decided before. */
+const volatile u32 kill_event = POLICY_EXEC;
 #define ELF_MAGIC 0x464c457f
 #define ELF_CLASS 4
 #define ELF_CLASS_32 1
@@ -36,7 +39,8 @@ static __always_inline bool exec_is_denied(struct linux_binprm *bprm, struct tas
 	bool is_script, is_denied;
 	u32 file_flags;
 
-	if (!judgement_begin(&judgement, POLICY_EXEC, task))
+	if (!judgement_begin(&judgement, hook == DENIAL_EXEC_KILL ? kill_event & (POLICY_EVENTS - 1) : POLICY_EXEC,
+			     task))
 		return false;
 	file_flags = file_kind_flags(file->f_path.mnt, file->f_path.dentry, file->f_inode);
 	if (is_asked(&judgement, POLICY_FLAGS))

@@ -197,6 +197,7 @@ enum policy_event {
 	POLICY_MAP = 11,     /* the file, as the program that it would be, is mapped to be executed */
 	POLICY_PTRACE = 12,  /* a process is controlled or read by another; the file is the program that it runs */
 	POLICY_CONNECT = 13, /* to a socket; the file is the place that it is bound to */
+	POLICY_ENDED = 14,   /* an execution, of tier lsm: decided when it has taken place, by arguments alone */
 	POLICY_EVENTS = 16,  /* room */
 };
 

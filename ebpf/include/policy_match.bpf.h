@@ -69,6 +69,17 @@ static __always_inline void judge_slot(struct judgement *judgement, u32 slot)
 	judgement->enforced = policy_enforced[half][slot];
 }
 
+/* By the policy that is in force now, nothing asked yet. */
+static __always_inline void judgement_reset(struct judgement *judgement, u32 generation)
+{
+	__builtin_memset(judgement, 0, sizeof(*judgement));
+	judgement->generation = generation;
+	judgement->half = generation & 1;
+	judgement->summary = ~0ULL;
+	for (u32 subject = 0; subject < POLICY_SUBJECTS; subject++)
+		judgement->known[subject] = POLICY_NOTHING;
+}
+
 /* False: no term is about this event. Whose container it is has not been asked yet. */
 static __always_inline bool judgement_open(struct judgement *judgement, u32 event)
 {
@@ -77,12 +88,7 @@ static __always_inline bool judgement_open(struct judgement *judgement, u32 even
 	index = policy_events[generation & 1][event];
 	if (!index)
 		return false;
-	__builtin_memset(judgement, 0, sizeof(*judgement));
-	judgement->generation = generation;
-	judgement->half = generation & 1;
-	judgement->summary = ~0ULL;
-	for (u32 subject = 0; subject < POLICY_SUBJECTS; subject++)
-		judgement->known[subject] = POLICY_NOTHING;
+	judgement_reset(judgement, generation);
 	judge(judgement, POLICY_EVENT, index);
 	return true;
 }

@@ -48,11 +48,13 @@ static __always_inline void forker_fill(struct forker *forker, struct slot *slot
 /* Does a term that is enforced on this task ask for a parent? */
 static __always_inline bool forker_is_asked(struct judgement *judgement, struct task_struct *task)
 {
-	judgement->half = *(volatile u32 *)&policy_generation & 1;
+	u32 generation = *(volatile u32 *)&policy_generation;
+
+	judgement->half = generation & 1;
 	if (!is_path_asked(judgement, POLICY_PARENT))
 		return false; /* most often: asked before what costs */
-	if (!judgement_begin(judgement, POLICY_EXEC, task) && !judgement_begin(judgement, POLICY_OPEN, task))
-		return false;
+	judgement_reset(judgement, generation);
+	judge_slot(judgement, cgroup_slot(task_cgroup(task)));
 	return policy_vector(judgement->enforced)[POLICY_SUMMARY];
 }
 

@@ -23,7 +23,7 @@ from monitor.bpf.ring import Ring
 from monitor.config.settings import LimiterSettings
 from monitor.model.events import LossReport
 from monitor.model.ids import CgroupId, FileIdentity
-from monitor.model.kernel_hooks import ACCESS, FILES, MEMORY, SOCKETS
+from monitor.model.kernel_hooks import ACCESS, ENDING, FILES, MEMORY, SOCKETS
 from monitor.wire import _layout as layout
 
 _RUNTIME_FILE: Final = struct.Struct("<QQ")
@@ -51,6 +51,7 @@ HOOK_PROGRAMS: Final = {
     MEMORY: ("on_mmap_file", "on_file_mprotect"),
     ACCESS: ("on_ptrace_access", "on_ptrace_traceme"),
     SOCKETS: ("on_socket_connect", "on_socket_send"),
+    ENDING: ("on_exec_kill",),
 }
 """By group of :data:`monitor.model.kernel_hooks.HOOKS`: what tier lsm also needs where a rule asks for it."""
 _HISTORY_MAPS: Final = ("own_tasks", "runtime_tasks", "forkers", "container_roots")
@@ -128,6 +129,8 @@ class Enforcement:
     def _set_up(self) -> None:
         slots = max(16, 4 * self.object.possible_cpus())
         prepare_records(self.object, slots=slots, urgent_bytes=RING_BYTES, limits=self._plan.limiter)
+        if self._plan.tier == "lsm":
+            self.object.set_rodata("kill_event", _KIND.pack(layout.POLICY_ENDED))
         wanted = set(self._plan.programs)
         for program in self.object.program_names():
             self.object.set_autoload(program, enabled=program in wanted)
@@ -154,6 +157,11 @@ class Enforcement:
     def has_hooks(self, groups: Iterable[str]) -> bool:
         """Whether these groups of hooks are attached, as far as the tier has any."""
         return self.tier != "lsm" or set(groups) <= set(self._plan.hooks)
+
+    @property
+    def ends_by_arguments(self) -> bool:
+        """Whether tier lsm ends programs, for it cannot read their arguments before they run."""
+        return ENDING in self._plan.hooks
 
     def detach(self) -> None:
         """Deny no more; the ring can still be read."""

@@ -55,6 +55,7 @@ _EVENTS: Final = {
     kernel_hooks.MAP: layout.POLICY_MAP,
     kernel_hooks.PTRACE: layout.POLICY_PTRACE,
     kernel_hooks.CONNECT: layout.POLICY_CONNECT,
+    kernel_hooks.ENDED: layout.POLICY_ENDED,
 }
 _MASKS: Final[dict[Dimension, dict[str, int]]] = {
     Dimension.ACCESS: {

@@ -7,6 +7,8 @@ another, and perhaps the end of what it replaces.
 from typing import Final
 
 EXEC: Final = "exec"
+ENDED: Final = "ended"
+"""The same, decided when it has taken place, where tier lsm cannot read arguments before: the program is ended."""
 OPEN: Final = "open"
 CREATE: Final = "create"
 """A file that was not there (an open makes it, too), a folder, a node."""
@@ -34,6 +36,6 @@ NAME_EVENTS: Final = (CREATE, RENAME, DELETE, LINK, LINKED, SYMLINK, TRUNCATE, M
 ABOVE_EVENTS: Final = (RENAME, DELETE, SYMLINK)
 """What, done to a folder, puts other files in the place of those below it."""
 
-FILES, MEMORY, ACCESS, SOCKETS = "files", "memory", "access", "sockets"
-HOOKS: Final = {**dict.fromkeys(NAME_EVENTS, FILES), MAP: MEMORY, PTRACE: ACCESS, CONNECT: SOCKETS}
+FILES, MEMORY, ACCESS, SOCKETS, ENDING = "files", "memory", "access", "sockets", "ending"
+HOOKS: Final = {ENDED: ENDING, **dict.fromkeys(NAME_EVENTS, FILES), MAP: MEMORY, PTRACE: ACCESS, CONNECT: SOCKETS}
 """By event: the group of hooks that is loaded when a term is about it. Those of the others always are."""

@@ -7,8 +7,9 @@ a container's is made here whenever one comes or is named.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from monitor.model.kernel_hooks import ENDED
 from monitor.model.kernel_policy import ContainerTerms, Dimension
 from monitor.model.rule import Rule
 from monitor.rules.ir import And, AnyNode, Not, Or
@@ -37,6 +38,14 @@ def build_deny_rule(rule: Rule, category: str, condition: AnyNode) -> DenyRule:
         return DenyRule(rule, build_rule_terms(rule, category, condition))
     except NotDecidable as reason:
         return DenyRule(rule, (), str(reason))
+
+
+def end_by_arguments(deny: DenyRule) -> DenyRule:
+    """The same, deciding by arguments when a program has been executed, not before."""
+    ended = (
+        structs.replace(term, event=ENDED, also=()) if Dimension.ARGUMENTS in term.asks else term for term in deny.terms
+    )
+    return structs.replace(deny, terms=tuple(ended))
 
 
 def build_deny_policy(rules: Iterable[DenyRule]) -> KernelPolicy:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from monitor.model.kernel_hooks import ACCESS, EXEC, FILES, HOOKS, SOCKETS
 from monitor.model.kernel_policy import Dimension
-from monitor.rules.denials import DenyRule, may_concern_host
+from monitor.rules.denials import DenyRule, end_by_arguments, may_concern_host
 from monitor.rules.hold_terms import find_hold_obstacle
 from monitor.rules.ir import AnyNode, Flag
 from monitor.rules.kernel_terms import RUNTIME_INIT, tests_of
@@ -34,7 +34,9 @@ class HostTiers(Struct, frozen=True):
     hold: str = ""
     kill: str = ""
     arguments: str = ""
-    """Whether the tier that there is can decide by arguments."""
+    """Whether the tier that there is can decide by arguments,"""
+    endings: str = ""
+    """and tier lsm, where it cannot, can end programs by them."""
     names: str = ""
     """Whether tier lsm can deny what is done to a file other than by opening it,"""
     sockets: str = ""
@@ -58,6 +60,13 @@ class PlannedDenial(Struct, frozen=True):
     """What the rule gets wherever it applies: where that differs, the weakest."""
     reason: str = ""
     """Why not a better one."""
+    is_ended: bool = False
+    """Beside tier lsm: decided by arguments when a program runs, for they cannot be read before."""
+
+    @property
+    def for_kernel(self) -> DenyRule:
+        """What the kernel gets."""
+        return end_by_arguments(self.deny) if self.is_ended else self.deny
 
     def describe(self) -> str:
         """Tiers and reason, for people."""
@@ -112,10 +121,20 @@ def _plan(rule: DenyRule, host: HostTiers) -> PlannedDenial:
 
 
 def _plan_hooked(rule: DenyRule, host: HostTiers) -> PlannedDenial:
-    obstacle, missing = _find_kernel_obstacle(rule, host), _find_missing_hooks(rule, host)
+    if host.arguments and asks_arguments(rule):
+        return _plan_ended(rule, host)
+    obstacle, missing = _find_kernel_obstacle(rule), _find_missing_hooks(rule, host)
     if not obstacle and rule.terms and all(term.event in HOOKS for term in rule.terms):
         obstacle = missing
     return PlannedDenial(rule, reason=obstacle) if obstacle else PlannedDenial(rule, (LSM,), LSM, missing)
+
+
+def _plan_ended(rule: DenyRule, host: HostTiers) -> PlannedDenial:
+    """Arguments cannot be read before a program runs: it is ended when it does."""
+    if obstacle := _find_kernel_obstacle(rule) or host.kill or host.endings:
+        return PlannedDenial(rule, reason=_join(host.arguments, obstacle))
+    tiers = (KILL,) if all(Dimension.ARGUMENTS in term.asks for term in rule.terms) else (LSM, KILL)
+    return PlannedDenial(rule, tiers, KILL, host.arguments, is_ended=True)
 
 
 def _find_missing_hooks(rule: DenyRule, host: HostTiers) -> str:
@@ -137,10 +156,8 @@ def _plan_held(rule: DenyRule, elsewhere: str, host: HostTiers) -> PlannedDenial
     return PlannedDenial(rule, tiers, elsewhere, f"{reason}; not about containers alone, so it counts as {elsewhere}")
 
 
-def _find_kernel_obstacle(rule: DenyRule, host: HostTiers) -> str:
+def _find_kernel_obstacle(rule: DenyRule) -> str:
     """Why the kernel alone cannot decide it, in whichever tier."""
-    if host.arguments and asks_arguments(rule):
-        return host.arguments
     for term in rule.terms:
         if term.event != EXEC and Dimension.ARGUMENTS in term.asks:
             return "the arguments of the program that does it are not known to the kernel any more"
@@ -154,7 +171,9 @@ def _find_kill_obstacle(rule: DenyRule, host: HostTiers) -> str:
         return "nothing but BPF LSM can deny access to a process, or a connection"
     if any(term.event != EXEC for term in rule.terms):
         return "an execution can be ended, what is done to a file cannot be undone"
-    return _find_kernel_obstacle(rule, host)
+    if host.arguments and asks_arguments(rule):
+        return host.arguments
+    return _find_kernel_obstacle(rule)
 
 
 def _is_about_setup(test: AnyNode) -> bool:

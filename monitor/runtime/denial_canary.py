@@ -12,7 +12,7 @@ import signal
 from typing import Final
 
 from monitor.model.rule import SELF_TEST_RULE, Rule, Severity
-from monitor.rules.denials import build_deny_rule
+from monitor.rules.denials import build_deny_rule, end_by_arguments
 from monitor.rules.ir import And, Text
 from monitor.runtime.harmless_program import find_harmless_program, spawn_silently
 
@@ -40,7 +40,9 @@ class DenialCanary:
         argument = Text("process.command_line", "contains", (_MAGIC,))
         condition = And((_is_program(self._name_of_arguments), argument))
         self.rule_of_arguments = build_deny_rule(CANARY_RULE, "process_creation", condition)
-        """What denies the second one."""
+        """What denies the second one,"""
+        self.rule_of_ending = end_by_arguments(self.rule_of_arguments)
+        """or ends it."""
 
     def is_refused(self) -> bool:
         """Execute the first one; whether it was refused, or ended before it could do anything.

@@ -62,7 +62,7 @@ class Denying:
     @property
     def ended_in_kernel(self) -> frozenset[str]:
         """Ids of the rules that the kernel ends programs by, where their mode is enforce."""
-        if self.kernel.tier != KILL:
+        if not self.kernel.is_loaded:
             return frozenset()
         return frozenset(each.deny.rule.id for each in self.planned if KILL in each.tiers)
 
@@ -102,6 +102,8 @@ class Denying:
         planned = plan_denials(rules.denials, self.host) if rules.denials else ()
         planned = self._start_kernel(planned)
         planned = await self._start_gate(planned)
+        if self.kernel.is_loaded:
+            planned = self._prove_arguments(planned)
         _check(planned)
         if self.kernel.is_loaded:
             self.kernel.apply(self._list_for_kernel(planned))
@@ -123,8 +125,6 @@ class Denying:
             if obstacle := self.kernel.start(tier, wanted):
                 planned = self._without(tier, obstacle, planned)
                 continue
-            if obstacle := self.kernel.prove_arguments(wanted):
-                planned = self._without_arguments(obstacle, planned)
             self.kernel.settle()
         return planned
 
@@ -147,20 +147,44 @@ class Denying:
     def _without(self, tier: str, obstacle: str, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
         _LOG.warning("tier %s cannot be had: %s (run `stockade doctor`)", tier, obstacle)
         self._host = give_up(self.host, tier, obstacle, self._settings.enforcement.tier)
-        return plan_denials([each.deny for each in planned], self._host)
+        return self._plan_again(planned)
 
     def _without_arguments(self, obstacle: str, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
-        reason = f"this kernel's arguments cannot be read before a program runs ({obstacle})"
-        _LOG.warning("%s: rules that ask for them only tell", reason)
+        reason = f"arguments cannot be decided by ({obstacle})"
+        if self.kernel.tier == LSM:
+            reason = f"arguments cannot be decided by before a program runs ({obstacle})"
         self._host = structs.replace(self.host, arguments=reason)
-        return plan_denials([each.deny for each in planned], self._host)
+        planned = self._plan_again(planned)
+        falls = "it is ended when it does" if any(each.is_ended for each in planned) else "such rules only tell"
+        _LOG.warning("%s: %s", reason, falls)
+        return planned
+
+    def _prove_arguments(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
+        """Rules that ask for arguments get what the kernel has proved; answers the plan with that."""
+        if obstacle := self.kernel.prove_arguments(self._list_for_kernel(planned)):
+            planned = self._without_arguments(obstacle, planned)
+            if any(each.is_ended for each in planned):
+                planned = self._end_by_arguments(planned)
+        return planned
+
+    def _end_by_arguments(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
+        try:
+            self.kernel.apply(self._list_for_kernel(planned))
+        except ValueError as error:
+            _LOG.warning("nor can a program be ended by its arguments: %s", error)
+            self._host = structs.replace(self.host, endings=str(error))
+            return self._plan_again(planned)
+        return planned
+
+    def _plan_again(self, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
+        return plan_denials([each.deny for each in planned], self.host)
 
     def _are_enforced(self, rules: tuple[DenyRule, ...]) -> bool:
         return any(denies(each.rule, self._settings.mode) for each in rules)
 
     def _list_for_kernel(self, planned: tuple[PlannedDenial, ...]) -> tuple[DenyRule, ...]:
         """What the kernel gets, the rules that are only told of among them."""
-        return tuple(each.deny for each in planned if LSM in each.tiers or KILL in each.tiers)
+        return tuple(each.for_kernel for each in planned if LSM in each.tiers or KILL in each.tiers)
 
     def _list_for_gate(self, planned: tuple[PlannedDenial, ...]) -> tuple[DenyRule, ...]:
         """What the gate gets: what is held costs time, so only what denies."""

@@ -74,6 +74,9 @@ class KernelDenial:
         self._canary = DenialCanary()
         self._builder = PolicyBuilder()
         self._applied: tuple[DenyRule, ...] | None = None
+        self._arguments: str | None = None
+        """Why rules by arguments are not decided; None while nobody has asked what is loaded."""
+        self._is_settled = False
         self._knows_pids = is_in_first_namespace("pid")
         """Process ids of events are those of /proc."""
         self._is_ours = False
@@ -132,6 +135,8 @@ class KernelDenial:
     def start(self, tier: str, wanted: tuple[DenyRule, ...]) -> str:
         """Load, attach and prove a tier, or take it over; answers why it is no use, if it is none.
 
+        What was taken over denies by these rules then, else nothing but the canary is denied until :meth:`apply`.
+
         Raises:
             ValueError: the rules do not fit.
         """
@@ -160,26 +165,44 @@ class KernelDenial:
             if is_container and (root := find_container_root(cgroup_id)) is not None:
                 with contextlib.suppress(OSError):
                     self._enforcement.add_container_root(cgroup_id, root.device, is_overlay=root.is_overlay)
+        self._arguments, self._is_settled = None, False
         try:
-            self.apply(wanted)
+            self._put(wanted if self._enforcement.is_adopted else ())
         except ValueError:
             if not self._enforcement.is_adopted:  # else what denied before goes on
                 self._give_up()
             raise
-        self._enforcement.unmark_own_process()  # known to be ours by what an earlier one knows
-        if obstacle := _ask(self._canary.is_refused):
+        with self._as_strangers():
+            obstacle = _ask(self._canary.is_refused)
+        if obstacle:
             self._give_up()
         return obstacle
 
     def prove_arguments(self, wanted: tuple[DenyRule, ...]) -> str:
-        """Why rules that ask for arguments are not decided, if they are not."""
-        return _ask(self._canary.are_arguments_decided) if any(map(asks_arguments, wanted)) else ""
+        """Why rules that ask for arguments are not decided, if they are not. What is loaded is asked once."""
+        if not any(map(asks_arguments, wanted)):
+            return ""
+        if self._arguments is None:
+            self._put(self._applied or (), proves_arguments=True)
+            with self._as_strangers():
+                self._arguments = _ask(self._canary.are_arguments_decided)
+        return self._arguments
+
+    @contextlib.contextmanager
+    def _as_strangers(self) -> Iterator[None]:
+        """What we execute meanwhile is not ours: that it is may be known from an earlier object."""
+        assert self._enforcement is not None
+        self._enforcement.unmark_own_process()
+        yield
+        if self._is_settled:
+            self._enforcement.mark_own_process()
 
     def settle(self) -> None:
         """It has been proved: read its denials, and deny nothing to ourselves."""
         assert self._enforcement is not None
         self._neighbours.read_later(self._enforcement.ring)
         self._enforcement.mark_own_process()
+        self._is_settled = True
 
     def apply(self, wanted: tuple[DenyRule, ...]) -> None:
         """Deny by these rules; the old ones stay when anything fails.
@@ -195,7 +218,13 @@ class KernelDenial:
         if is_outdated or not self._enforcement.has_hooks(find_hooks(wanted)):
             self._exchange(self._enforcement, wanted)
             return
-        policy = self._builder.build((*self._list_canaries(wanted), *wanted))
+        self._put(wanted)
+
+    def _put(self, wanted: tuple[DenyRule, ...], *, proves_arguments: bool = False) -> None:
+        """Put rules in force, and the canaries that they need."""
+        assert self._enforcer is not None
+        canaries = self._list_canaries(asks=proves_arguments or any(map(asks_arguments, wanted)))
+        policy = self._builder.build((*canaries, *wanted))
         try:
             self._enforcer.apply(policy)
         except OSError as error:
@@ -204,16 +233,17 @@ class KernelDenial:
 
     def _exchange(self, old: Enforcement, wanted: tuple[DenyRule, ...]) -> None:
         """Load anew, with what these rules need; what there is denies until then, or on when that fails."""
-        before = old, self._enforcer, self._pinned, self._applied
+        before = old, self._enforcer, self._pinned, self._applied, self._arguments, self._is_settled
         pinned = self._pinned
         self._enforcement, self._pinned, self._applied = None, Pinned(self._settings.pin_dir), None
         try:
-            if obstacle := self._start(old.tier, wanted, old):
-                raise ValueError(f"what these rules need cannot be loaded: {obstacle}; the old rules stay")
+            if obstacle := self._start(old.tier, wanted, old) or self.prove_arguments(wanted):
+                raise ValueError(f"what these rules need cannot be had: {obstacle}; the old rules stay")
+            self._put(wanted)
         except ValueError:
             if self.is_loaded:
                 self._give_up()
-            self._enforcement, self._enforcer, self._pinned, self._applied = before
+            (self._enforcement, self._enforcer, self._pinned, self._applied, self._arguments, self._is_settled) = before
             old.mark_own_process()
             raise
         self.settle()
@@ -226,7 +256,7 @@ class KernelDenial:
     def prepare(self, wanted: tuple[DenyRule, ...]) -> None:
         """Build the policy of these rules beforehand, in a thread. Raises ``ValueError``: they do not fit."""
         if self._enforcement is not None:
-            self._builder.build((*self._list_canaries(wanted), *wanted))
+            self._builder.build((*self._list_canaries(asks=any(map(asks_arguments, wanted))), *wanted))
 
     def retire_others(self) -> None:
         """End what an earlier service has left and we do not go on with; the policy in force is ours."""
@@ -244,10 +274,12 @@ class KernelDenial:
         self._book.write(generation, rule_ids)
         self._neighbours.feed_event(PolicyChange(time.monotonic_ns(), generation, rule_ids))
 
-    def _list_canaries(self, wanted: tuple[DenyRule, ...]) -> tuple[DenyRule, ...]:
-        if any(map(asks_arguments, wanted)):
-            return self._canary.rule, self._canary.rule_of_arguments
-        return (self._canary.rule,)
+    def _list_canaries(self, *, asks: bool) -> tuple[DenyRule, ...]:
+        """``asks``: that of arguments too."""
+        if not asks:
+            return (self._canary.rule,)
+        ends = self._enforcement is not None and self._enforcement.ends_by_arguments
+        return self._canary.rule, self._canary.rule_of_ending if ends else self._canary.rule_of_arguments
 
     # --- what the service tells ----------------------------------------------------------------
 

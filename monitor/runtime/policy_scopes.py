@@ -1,6 +1,6 @@
 """What a deny policy is for whom: the host, a container, one that is only known to be a container's."""
 
-import operator
+from collections import deque
 
 from msgspec.structs import replace
 
@@ -18,6 +18,8 @@ from monitor.rules.kernel_policy import KernelPolicy, PolicyError
 
 _TOLD_BY_PATH = frozenset({"container.id", "container.runtime", "container.pod.id"})
 """What a cgroup's path says of its container; the rest comes from the runtime."""
+_BUILT_MAX = 2
+"""What waits to be put in force, and what is put in force before, to prove that it can be."""
 _NOBODY = Process(ProcessKey(Tgid(0), 0), EMPTY_IMAGE, 0, CgroupId(0), None, None)
 
 
@@ -56,7 +58,7 @@ class PolicyBuilder:
     """Builds a policy once for the same rules: expressions over arguments take a second or two."""
 
     def __init__(self) -> None:
-        self._built: tuple[tuple[DenyRule, ...], KernelPolicy] | None = None
+        self._built: deque[tuple[tuple[DenyRule, ...], KernelPolicy]] = deque(maxlen=_BUILT_MAX)
 
     def build(self, rules: tuple[DenyRule, ...]) -> KernelPolicy:
         """The policy of these rules.
@@ -64,14 +66,14 @@ class PolicyBuilder:
         Raises:
             ValueError: they do not fit.
         """
-        built = self._built
-        if built is not None and len(built[0]) == len(rules) and all(map(operator.is_, built[0], rules)):
-            return built[1]
+        for known, policy in self._built:
+            if known == rules:
+                return policy
         try:
             policy = build_deny_policy(rules)
         except PolicyError as error:
             raise ValueError(str(error)) from error
-        self._built = rules, policy
+        self._built.append((rules, policy))
         return policy
 
 

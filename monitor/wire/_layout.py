@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-FINGERPRINT: Final = 0x6fbddc55a48d26c8
+FINGERPRINT: Final = 0x0ad7ebf92d7f5eb0
 
 # enum access_action
 ACCESS_ATTACH: Final = 1
@@ -208,6 +208,7 @@ POLICY_OWNER: Final = 10
 POLICY_MAP: Final = 11
 POLICY_PTRACE: Final = 12
 POLICY_CONNECT: Final = 13
+POLICY_ENDED: Final = 14
 POLICY_EVENTS: Final = 16
 
 # enum policy_flag

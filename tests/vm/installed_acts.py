@@ -369,7 +369,7 @@ def uninstall() -> Facts:
         "runs": runs(CANARY),
         "units": listed,
         "files": call("find", "/", "-xdev", "-path", "/srv", "-prune", "-o", "-name", "*stockade*", "-print")[1],
-        "runtime": sorted(str(path) for path in Path("/run").rglob("*stockade*")),
+        "runtime": call("find", "/run", "-xdev", "-name", "*stockade*")[1],
         "mounts": [line for line in Path("/proc/1/mountinfo").read_text().splitlines() if "stockade" in line],
         "groups": [line for line in Path("/etc/group").read_text().splitlines() if "stockade" in line],
         "again": call("scripts/uninstall", "--purge"),

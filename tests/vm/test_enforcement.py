@@ -11,7 +11,7 @@ pytestmark = pytest.mark.vm
 GUEST_S = 900
 ARGUMENTS = "tests/kernel/test_enforcement_arguments.py"
 LIFE = "tests/kernel/test_enforcement_life.py"
-RELOAD = "tests/kernel/lsm_reload.py"
+RELOAD = ("tests/kernel/lsm_reload.py", "tests/kernel/lsm_endings.py")
 CRASH = f"{LIFE}::test_a_crash_leaves_denial_in_place_and_a_restart_takes_it_over"
 FILES = (
     "tests/kernel/test_enforcement.py",
@@ -36,7 +36,7 @@ def denial_with_a_crash(suite: str) -> GuestTests:
 
 
 def life(suite: str) -> GuestTests:
-    return GuestTests(suite, (LIFE, RELOAD), 3 * GUEST_S, env=LSM)
+    return GuestTests(suite, (LIFE, *RELOAD), 3 * GUEST_S, env=LSM)
 
 
 def hardened(suite: str) -> GuestTests:

@@ -205,7 +205,7 @@ def test_uninstall_leaves_nothing_and_denies_nothing(facts: Facts) -> None:
     assert removed["status"] == 0, removed["output"]
     assert removed["runs"]
     left = {name: removed[name] for name in ("units", "files", "runtime", "mounts", "groups")}
-    assert left == {"units": "", "files": "", "runtime": [], "mounts": [], "groups": []}
+    assert left == {"units": "", "files": "", "runtime": "", "mounts": [], "groups": []}
     assert removed["again"][0] == 0, removed["again"][1]
 
 
