@@ -387,7 +387,7 @@ def main() -> None:
     shutil.copy("/bin/true", CANARY)
     shutil.copy("/bin/sleep", VICTIM)
     DROP_IN.parent.mkdir(parents=True)
-    DROP_IN.write_text(f"[Service]\nTimeoutStartSec={WAIT_S:.0f}\n")
+    DROP_IN.write_text(f"[Unit]\nStartLimitIntervalSec=0\n[Service]\nTimeoutStartSec={WAIT_S:.0f}\n")
     facts: Facts = {"programs_before": count_programs()}
     for step in STEPS:
         began = time.monotonic()
