@@ -10,6 +10,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.leftovers import end_leftovers
 from tests.support.oci import find_runtimes
@@ -17,6 +18,9 @@ from tests.support.prerequisites import CHECKS, find_obstacle
 from tests.support.sandbox import find_modes
 
 pytest_plugins = ("tests.support.failures_at_once",)
+settings.register_profile("untimed", deadline=None)
+if "CI" not in os.environ:  # hypothesis has a profile for that, without a deadline too
+    settings.load_profile("untimed")
 MUST_RUN = os.environ.get("STOCKADE_KERNEL_TESTS") == "1"
 
 
