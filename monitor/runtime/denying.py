@@ -150,9 +150,9 @@ class Denying:
         return self._plan_again(planned)
 
     def _without_arguments(self, obstacle: str, planned: tuple[PlannedDenial, ...]) -> tuple[PlannedDenial, ...]:
-        reason = f"arguments cannot be decided by ({obstacle})"
+        reason = f"nothing can be decided by arguments ({obstacle})"
         if self.kernel.tier == LSM:
-            reason = f"arguments cannot be decided by before a program runs ({obstacle})"
+            reason = f"arguments cannot be read before a program runs ({obstacle})"
         self._host = structs.replace(self.host, arguments=reason)
         planned = self._plan_again(planned)
         falls = "it is ended when it does" if any(each.is_ended for each in planned) else "such rules only tell"

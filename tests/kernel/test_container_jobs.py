@@ -158,7 +158,7 @@ def test_a_container_that_the_monitor_runs_in_is_left_alone(book: FrozenBook, gr
     worker.stop()
 
     assert [(each.result, each.note) for each in outcomes] == [(FAILED, "the monitor itself runs in it")] * 2
-    assert state_of(process) == "S"
+    wait_until(lambda: state_of(process) == "S", "the sleep")  # it may have started just now
 
 
 def test_orders_about_one_container_are_carried_out_one_after_the_other(book: FrozenBook, group: Group) -> None:

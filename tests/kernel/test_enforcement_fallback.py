@@ -109,7 +109,7 @@ def test_arguments_that_are_not_decided_leave_the_other_rules_in_force(
         asyncio.run(denying.replace_rules(rules))
 
         assert [each.tier for each in denying.planned] == ["kill", OBSERVE]
-        assert "arguments cannot be read" in denying.planned[1].reason
+        assert "decided by arguments" in denying.planned[1].reason
     finally:
         denying.close()
 
